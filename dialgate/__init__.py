@@ -1,0 +1,1 @@
+"""The language the programs share: codes, messages, sessions, settings and the command line."""

@@ -1,0 +1,1 @@
+"""One process per modem host: modems, lines and the callers on them."""

@@ -1,0 +1,53 @@
+"""What holds for every test: hypothesis profiles, the integration marker, no skips in CI.
+
+HYPOTHESIS_PROFILE chooses among `dev` (the default: new examples at every run), `ci` (the same
+examples at every run; the default where CI=true) and `nightly` (for `./dev prove`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+INTEGRATION: Final = Path(__file__).parent / "integration"
+IS_CI: Final = os.environ.get("CI") == "true"
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ci", settings.get_profile("dev"), derandomize=True, print_blob=True, database=None
+)
+settings.register_profile(
+    "nightly", settings.get_profile("dev"), max_examples=10_000, stateful_step_count=200
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IS_CI else "dev"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies under tests/integration."""
+    for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker("integration")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test that was skipped fail in CI: what it needs has to be there."""
+    report = yield
+    if IS_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let a module that was skipped as a whole fail in CI, too."""
+    report = yield
+    if IS_CI and report.skipped:
+        report.outcome = "failed"
+    return report
