@@ -1,0 +1,126 @@
+"""Bodies to bytes and back, with an error that names the field.
+
+Reading takes two steps on purpose: msgpack builds the map under our limits and refuses a key given
+twice and extension types, msgspec then holds it against the verb's struct.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgpack
+import msgspec
+
+from dialgate.errors import BodyError
+from dialgate.wire.bodies import BODIES, Body
+from dialgate.wire.envelope import encode_message
+from dialgate.wire.limits import BODY_BYTES_MAX
+from dialgate.wire.verbs import Verb
+
+__all__ = ["SEALED", "decode_body", "decode_map", "encode", "encode_body", "encode_map"]
+
+SEALED: Final = 0xC1
+"""First byte of a sealed body (protocol §7): a byte that MessagePack never uses."""
+
+_B = TypeVar("_B", bound=Body)
+
+
+def encode(verb: Verb, body: Body, dialog: bytes | None = None, attempt: int = 0) -> bytes:
+    """Return the whole message.
+
+    Raises:
+        BodyError: the body is longer than a message may carry.
+    """
+    return encode_message(verb, dialog, attempt, encode_body(body))
+
+
+def encode_body(body: Body) -> bytes:
+    """Return `body` as a map that holds every field.
+
+    Raises:
+        BodyError: it is longer than a message may carry.
+    """
+    fields = msgspec.structs.asdict(body)
+    for name in body.code_fields:
+        if fields[name][1] == 0:
+            fields[name] = 0
+    packed = encode_map({k: v for k, v in fields.items() if v is not msgspec.UNSET})
+    if len(packed) > BODY_BYTES_MAX:
+        raise BodyError("", f"longer than {BODY_BYTES_MAX} bytes")
+    return packed
+
+
+def encode_map(fields: dict[str, Any]) -> bytes:
+    """Return `fields` as MessagePack; structs inside become maps."""
+    packed: bytes = msgpack.packb(fields, default=msgspec.structs.asdict)
+    return packed
+
+
+def decode_body(body: bytes, expected: type[_B]) -> _B:
+    """Return `body` as the struct `expected`.
+
+    Raises:
+        BodyError: it is sealed, no map of string keys, or a field is missing or out of range.
+    """
+    try:
+        return msgspec.convert(decode_map(body), expected)
+    except msgspec.ValidationError as error:
+        raise BodyError(*_name_field(str(error))) from None
+
+
+def decode_map(body: bytes) -> dict[str, Any]:
+    """Return `body` as a map; an empty bin is an empty map.
+
+    Raises:
+        BodyError: as for `decode_body`, but no field is looked at.
+    """
+    if not body:
+        return {}
+    if body[0] == SEALED:
+        raise BodyError("", "sealed, and this peer holds no key for it")
+    try:
+        fields = msgpack.unpackb(
+            body, raw=False, object_pairs_hook=_unique, max_ext_len=0, ext_hook=_refuse_extension
+        )
+    except (ValueError, msgpack.UnpackException) as error:
+        # msgpack's own texts can quote the bytes, which may be an answer: only ours pass.
+        text = str(error) if isinstance(error, _BadMapError) else "no well-formed MessagePack"
+        raise BodyError("", text) from None
+    if not isinstance(fields, dict):
+        raise BodyError("", "not a map")
+    return fields
+
+
+class _BadMapError(ValueError):
+    """A fault in a map that msgpack itself lets pass."""
+
+
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        msg = "a key given twice"
+        raise _BadMapError(msg)
+    for key in fields:
+        if type(key) is not str:
+            msg = "a key that is no string"
+            raise _BadMapError(msg)
+    return fields
+
+
+def _refuse_extension(_kind: int, _payload: bytes) -> object:
+    msg = "an extension type"
+    raise _BadMapError(msg)
+
+
+def _name_field(text: str) -> tuple[str, str]:
+    """Split msgspec's text into the field at fault and the fault."""
+    what, _, path = text.partition(" - at `$.")
+    if path:
+        return path.rstrip("`"), what
+    missing = text.partition("missing required field `")[2]
+    return (missing.rstrip("`"), "missing") if missing else ("", text)
+
+
+def body_of(verb: int) -> type[Body] | None:
+    """Return the struct of `verb`'s body, or None for a verb that has none of ours."""
+    return BODIES.get(Verb(verb)) if verb in Verb._value2member_map_ else None

@@ -1,0 +1,114 @@
+"""Frames of DSP/1: messages back to back, their limits, and nothing of their bodies.
+
+A frame is one ZeroMQ message: one or more MessagePack arrays `[verb, dialog, attempt, body]`
+(docs/protocol.md §3).  The broker's loop lives on these two functions, so a message is a plain
+tuple here and keeps the bytes it came as: forwarding it costs no encoding.
+
+Invariant: whatever the bytes, decoding ends in bounded time and memory with the good messages
+before the first fault and, if there is one, that fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgpack
+
+from dialgate.wire.limits import (
+    ATTEMPT_MAX,
+    BODY_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    FRAME_MESSAGES_MAX,
+    ID_BYTES,
+)
+from dialgate.wire.verbs import DIALOG_VERBS, SESSION_VERBS, Verb
+
+__all__ = ["Envelope", "decode_frame", "encode_message", "pack_frames"]
+
+Envelope = tuple[int, bytes | None, int, bytes, bytes]
+"""verb, dialog (16 bytes, or None in a session message), attempt (0 in a session message), body,
+and the message's own bytes as they stood in the frame."""
+
+_NEVER_NIL: Final = DIALOG_VERBS - {Verb.LOST}
+
+
+def encode_message(verb: int, dialog: bytes | None, attempt: int, body: bytes) -> bytes:
+    """Return one message.  `body` is at most `BODY_BYTES_MAX` bytes: see `bodies.encode_body`."""
+    packed: bytes = msgpack.packb((int(verb), dialog, attempt, body))
+    return packed
+
+
+def pack_frames(messages: Iterable[bytes]) -> list[bytes]:
+    """Return `messages`, in order, in as few frames as the limits allow."""
+    frames: list[bytes] = []
+    pending: list[bytes] = []
+    size = 0
+    for message in messages:
+        size += len(message)
+        if size > FRAME_BYTES_MAX or len(pending) == FRAME_MESSAGES_MAX:
+            frames.append(b"".join(pending))
+            pending = []
+            size = len(message)
+        pending.append(message)
+    if pending:
+        frames.append(b"".join(pending))
+    return frames
+
+
+def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
+    """Return the messages of `frame` up to its first fault, and that fault ("" if there is none).
+
+    The fault is one of a closed set of reasons, fit for a metric's label: "frame too long",
+    "too many messages", "not MessagePack", "truncated", "not a message", "body too long",
+    "dialog and verb disagree".
+    """
+    if len(frame) > FRAME_BYTES_MAX:
+        return [], "frame too long"
+    unpacker = msgpack.Unpacker(
+        use_list=False,
+        raw=False,
+        max_buffer_size=FRAME_BYTES_MAX,
+        max_array_len=4,
+        max_bin_len=FRAME_BYTES_MAX,
+        max_str_len=0,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    unpacker.feed(frame)
+    tell = unpacker.tell
+    messages: list[Envelope] = []
+    start = 0
+    try:
+        for message in unpacker:
+            if len(messages) == FRAME_MESSAGES_MAX:
+                return messages, "too many messages"
+            if fault := _fault(message):
+                return messages, fault
+            end = tell()
+            verb, dialog, attempt, body = message
+            messages.append((verb, dialog, attempt, body, frame[start:end]))
+            start = end
+    except (ValueError, msgpack.UnpackException):
+        # Over a limit, a type that no envelope has, or bytes that are no MessagePack at all.
+        return messages, "not MessagePack"
+    return messages, "truncated" if start != len(frame) else ""
+
+
+def _fault(message: object) -> str:
+    """Return why `message` is no envelope, or "" if it is one."""
+    if type(message) is not tuple or len(message) != 4:  # noqa: PLR2004 - protocol §3: four elements
+        return "not a message"
+    verb, dialog, attempt, body = message
+    # bool is an int to isinstance, but not to a peer that speaks this protocol.
+    if type(verb) is not int or type(attempt) is not int or type(body) is not bytes or verb < 0:
+        return "not a message"
+    if len(body) > BODY_BYTES_MAX:
+        return "body too long"
+    if dialog is None:
+        if attempt:
+            return "dialog and verb disagree"
+        return "dialog and verb disagree" if verb in _NEVER_NIL else ""
+    if type(dialog) is not bytes or len(dialog) != ID_BYTES or not 0 < attempt <= ATTEMPT_MAX:
+        return "not a message"
+    return "dialog and verb disagree" if verb in SESSION_VERBS else ""
