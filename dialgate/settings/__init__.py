@@ -1,0 +1,36 @@
+"""The configuration file: one TOML document, of which each program reads what concerns it.
+
+`load` gives the whole as frozen structs or raises `ConfigError` with every fault at once; `require`
+gives the table of one program.  Each field's meaning stands under it, and `docs/configuration.md`
+is made from there (`reference`).
+"""
+
+from __future__ import annotations
+
+from dialgate.settings.agent import AgentSettings, PortSettings, ServiceSettings
+from dialgate.settings.cluster import BrokerSettings, ClusterSettings
+from dialgate.settings.document import PROGRAMS, Program, Settings, require
+from dialgate.settings.endpoints import Endpoint, HostPort, parse_endpoint, parse_host_port
+from dialgate.settings.loader import inspect, load
+from dialgate.settings.worker import AuthenticatorSettings, PolicySettings, WorkerSettings
+
+__all__ = [
+    "PROGRAMS",
+    "AgentSettings",
+    "AuthenticatorSettings",
+    "BrokerSettings",
+    "ClusterSettings",
+    "Endpoint",
+    "HostPort",
+    "PolicySettings",
+    "PortSettings",
+    "Program",
+    "ServiceSettings",
+    "Settings",
+    "WorkerSettings",
+    "inspect",
+    "load",
+    "parse_endpoint",
+    "parse_host_port",
+    "require",
+]

@@ -1,0 +1,209 @@
+"""Faults that only two values together show: names that don't exist, addresses that clash.
+
+Everything here follows from the file alone; what depends on the machine is in `machine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Final, TypeVar
+
+from dialgate.settings.document import PROGRAMS, Settings
+from dialgate.settings.endpoints import (
+    Endpoint,
+    HostPort,
+    parse_console,
+    parse_endpoint,
+    parse_host_port,
+)
+from dialgate.settings.findings import Findings, spell
+from dialgate.settings.locator import Path
+
+__all__ = ["check_document", "endpoints"]
+
+T = TypeVar("T")
+
+STATE_SCHEME: Final = "sqlite:///"
+
+
+def endpoints(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
+    """Yield place, text and `insecure` of every DSP/1 endpoint in the file."""
+    if (broker := settings.broker) is not None:
+        yield ("broker", "agents"), broker.agents, broker.insecure
+        yield ("broker", "workers"), broker.workers, broker.insecure
+    if (worker := settings.worker) is not None:
+        for index, text in enumerate(worker.brokers):
+            yield ("worker", "brokers", index), text, worker.insecure
+    if (agent := settings.agent) is not None:
+        for index, text in enumerate(agent.brokers):
+            yield ("agent", "brokers", index), text, agent.insecure
+        for index, text in enumerate(agent.local_brokers):
+            yield ("agent", "local_brokers", index), text, agent.insecure
+
+
+def check_document(settings: Settings, findings: Findings) -> None:
+    """Add every fault and warning that the values of `settings` show together."""
+    _check_state(settings, findings)
+    _check_endpoints(settings, findings)
+    _check_listeners(settings, findings)
+    _check_ports(settings, findings)
+    _check_services(settings, findings)
+    _check_policies(settings, findings)
+
+
+def _parsed(
+    parse: Callable[[str], T], text: str, path: Path, findings: Findings, example: str
+) -> T | None:
+    try:
+        return parse(text)
+    except ValueError as error:
+        findings.fault(path, f'"{text}" {error}', f'write it as "{example}"')
+        return None
+
+
+def _check_state(settings: Settings, findings: Findings) -> None:
+    url = settings.cluster.state
+    if not url.startswith(STATE_SCHEME) or url == STATE_SCHEME:
+        findings.fault(
+            ("cluster", "state"),
+            "is no URL of a known kind",
+            'write "sqlite:////var/lib/dialgate/state.db": four slashes before a whole path',
+        )
+
+
+def _check_endpoints(settings: Settings, findings: Findings) -> None:
+    for path, text, insecure in endpoints(settings):
+        endpoint = _parsed(parse_endpoint, text, path, findings, "tcp://127.0.0.1:7700")
+        if endpoint is None:
+            continue
+        if insecure and not endpoint.local:
+            findings.fault(
+                path,
+                f'"{text}" is not a loopback address, and {path[0]}.insecure is true',
+                "use 127.0.0.1, or remove insecure and make keys with `dialgate keys`",
+            )
+        if endpoint.broker and path[0] == "broker":
+            findings.fault(path, "names a broker after #", "only peers name the broker they expect")
+        if endpoint.tcp is not None and endpoint.tcp.wildcard and path[0] != "broker":
+            findings.fault(path, f'"{text}" is nowhere to connect to', "write the broker's host")
+        if endpoint.needs_curve(insecure=insecure) and path[0] != "broker":
+            findings.warning(
+                path,
+                "carries answers that the broker could read, encrypted only on the way to it",
+                "keep brokers on trusted machines until bodies are sealed",
+            )
+
+
+def _check_listeners(settings: Settings, findings: Findings) -> None:
+    """Check the addresses that programs listen on, and that no two are the same."""
+    listeners: dict[Path, HostPort] = {}
+    for program in PROGRAMS:
+        table = getattr(settings, program)
+        if table is None:
+            continue
+        path: Path = (program, "http")
+        http = _parsed(parse_host_port, table.http, path, findings, "127.0.0.1:7780")
+        if http is not None:
+            listeners[path] = http
+    broker = settings.broker
+    if broker is not None:
+        for key, text in (("agents", broker.agents), ("workers", broker.workers)):
+            endpoint = _bound(text)
+            if endpoint is not None and endpoint.tcp is not None:
+                listeners["broker", key] = endpoint.tcp
+        http = listeners.get(("broker", "http"))
+        if http is not None and not http.loopback and not broker.operator_token_file:
+            findings.warning(
+                ("broker", "http"),
+                f'"{broker.http}" is not a loopback address, so operators\' commands are refused',
+                "set broker.operator_token_file, or listen on 127.0.0.1",
+            )
+    _check_clashes(listeners, findings)
+
+
+def _bound(text: str) -> Endpoint | None:
+    try:
+        return parse_endpoint(text)
+    except ValueError:  # reported with the other endpoints
+        return None
+
+
+def _check_clashes(listeners: dict[Path, HostPort], findings: Findings) -> None:
+    seen: list[tuple[Path, HostPort]] = []
+    for path, address in listeners.items():
+        for other_path, other in seen:
+            same_host = address.host == other.host or address.wildcard or other.wildcard
+            if address.port == other.port and same_host:
+                findings.fault(
+                    path,
+                    f"{address} is taken by {spell(other_path)}",
+                    "give each its own port",
+                )
+        seen.append((path, address))
+
+
+def _check_ports(settings: Settings, findings: Findings) -> None:
+    if settings.agent is None:
+        return
+    hports: dict[str, int] = {}
+    devices: dict[str, int] = {}
+    for index, port in enumerate(settings.agent.ports):
+        path: Path = ("agent", "ports", index)
+        first = hports.setdefault(port.hport, index)
+        if first != index:
+            what = f'"{port.hport}" is the name of agent.ports[{first}] too'
+            findings.fault((*path, "hport"), what, "give each port a name of its own")
+        first = devices.setdefault(port.device, index)
+        if first != index:
+            what = f'"{port.device}" is the device of agent.ports[{first}] too'
+            findings.fault((*path, "device"), what, "give each port a device of its own")
+        if port.hangup == "dtr" and port.dcd == "ignore":
+            what = "is dtr, but a device without modem lines has no DTR"
+            findings.fault((*path, "hangup"), what, 'write "escape" or "auto"')
+        _check_name(port.service, settings.services, (*path, "service"), "services", findings)
+
+
+def _check_name(
+    name: str, known: Collection[str], path: Path, table: str, findings: Findings
+) -> None:
+    """Add a fault unless `name` is one of the tables `known`, which are `[table.NAME]`."""
+    if name not in known:
+        others = f"; there are: {', '.join(sorted(known))}" if known else ""
+        findings.fault(path, f'"{name}" is not defined', f"add [{table}.{name}]{others}")
+
+
+def _check_services(settings: Settings, findings: Findings) -> None:
+    for name, service in settings.services.items():
+        path: Path = ("services", name)
+        if bool(service.connect) == bool(service.command):
+            what = "has both connect and command" if service.command else "has nothing to start"
+            findings.fault(path, what, "write either connect or command")
+        elif service.connect:
+            place = (*path, "connect")
+            _parsed(parse_console, service.connect, place, findings, "tcp://127.0.0.1:2001")
+        elif not service.command[0].startswith("/"):
+            what = f'"{service.command[0]}" is not a whole path'
+            findings.fault((*path, "command", 0), what, "write it as /bin/login")
+
+
+def _check_policies(settings: Settings, findings: Findings) -> None:
+    for index, policy in enumerate(settings.policies):
+        path: Path = ("policies", index)
+        for place, name in enumerate(policy.authenticators):
+            key: Path = (*path, "authenticators", place)
+            _check_name(name, settings.authenticators, key, "authenticators", findings)
+        if policy.service and settings.agent is not None:
+            _check_name(policy.service, settings.services, (*path, "service"), "services", findings)
+    if settings.worker is not None and not settings.policies:
+        what = "has no policy to decide by, so every caller would be turned away"
+        findings.fault(("worker",), what, "add a [[policies]] table")
+    if settings.agent is not None and settings.policies:
+        for index, port in enumerate(settings.agent.ports):
+            if not any(
+                policy.matches(settings.agent.site, port.hport) for policy in settings.policies
+            ):
+                findings.warning(
+                    ("agent", "ports", index),
+                    f'no policy matches site "{settings.agent.site}" and port "{port.hport}"',
+                    "its callers are turned away: widen the sites or ports of a policy",
+                )
