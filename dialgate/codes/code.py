@@ -44,4 +44,4 @@ class NumberedCode(IntEnum):
     @property
     def code(self) -> Code:
         """This member as it travels: with its namespace."""
-        return Code(type(self).namespace, self.value) if self.value else NO_ERROR
+        return Code(type(self).namespace, int(self)) if self else NO_ERROR

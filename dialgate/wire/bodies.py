@@ -10,7 +10,7 @@ Not here: sealed bodies (first byte 0xC1, protocol §7), which come later and ar
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import force_setattr
@@ -43,7 +43,10 @@ Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[int, Meta(ge=0, le=86400)]
 Seq = Annotated[int, Meta(ge=0, le=ATTEMPT_MAX)]
 Bytes = Annotated[bytes, Meta(max_length=BODY_BYTES_MAX)]
-WireCode = Code | Literal[0]
+if TYPE_CHECKING:
+    WireCode = Code
+else:
+    WireCode = Code | Literal[0]
 """0 or `[namespace, number]`.  Decoding turns every spelling of 0 into `NO_ERROR`."""
 
 SUCCESS: Final = 1

@@ -95,7 +95,7 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
     return messages, "truncated" if start != len(frame) else ""
 
 
-def _fault(message: object) -> str:
+def _fault(message: object) -> str:  # noqa: PLR0911 - one line a fault
     """Return why `message` is no envelope, or "" if it is one."""
     if type(message) is not tuple or len(message) != 4:  # noqa: PLR2004 - protocol §3: four elements
         return "not a message"

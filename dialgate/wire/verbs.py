@@ -9,7 +9,15 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Final
 
-__all__ = ["DIALOG_VERBS", "FROM_AGENT", "FROM_BROKER", "FROM_WORKER", "SESSION_VERBS", "Role", "Verb"]
+__all__ = [
+    "DIALOG_VERBS",
+    "FROM_AGENT",
+    "FROM_BROKER",
+    "FROM_WORKER",
+    "SESSION_VERBS",
+    "Role",
+    "Verb",
+]
 
 
 class Role(StrEnum):

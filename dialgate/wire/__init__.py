@@ -1,0 +1,1 @@
+"""DSP/1 on the wire: frames, messages, bodies and their limits (docs/protocol.md)."""
