@@ -1,0 +1,329 @@
+"""One modem: RING, answer, CONNECT, the caller's bytes, the end of the call, and armed again.
+
+Pure: what the device said and `now` (seconds, monotonic) go in, actions come out, to be performed
+in their order.  It knows nothing of dialogs, users or the terminal (`port_agents.line` does), and
+it opens no device (`port_agents.serial_port` does).
+
+```
+ CLOSED -> INITIALISING -> IDLE -RING-> RINGING -enough-> ANSWERING -CONNECT-> CONNECTED
+            ^  |   ^        ^  no more     |                 |                     |
+       retry|  |   |        +--------------+                 |                     |
+            |  v   +------------------------ HANGING_UP <----+---------------------+
+          FAULTED
+```
+
+Invariants: after every call that was answered, however it ended, the modem is hung up and
+initialised anew before it is armed; every state but CLOSED and IDLE has a deadline, so `tick` leads
+from each of them to IDLE or to FAULTED, which tries again; no byte is handed on as the caller's
+unless it came behind this call's CONNECT.
+
+With DCD watched, DCD alone says whether there is a call; a caller who types NO CARRIER types text.
+Where DCD is ignored or the device has none, that line is the only sign there is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+from dialgate.codes import Code, Raserror
+from port_agents.modem_actions import (
+    Action,
+    Armed,
+    CallEnded,
+    Caller,
+    CallerBytes,
+    CallerNumber,
+    Connected,
+    Faulted,
+    Flush,
+    ModemCounters,
+    ModemLines,
+    ModemSettings,
+    ModemState,
+    Reopen,
+    Ringing,
+    SetDtr,
+    Write,
+)
+from port_agents.modem_arming import ModemArming, Step
+from port_agents.modem_results import (
+    CallerField,
+    CarrierWatch,
+    Connect,
+    Error,
+    NoCall,
+    Result,
+    Ring,
+    parse,
+)
+
+__all__ = [
+    "Action",
+    "Armed",
+    "CallEnded",
+    "Caller",
+    "CallerBytes",
+    "CallerNumber",
+    "Connected",
+    "Faulted",
+    "Flush",
+    "Modem",
+    "ModemCounters",
+    "ModemLines",
+    "ModemSettings",
+    "ModemState",
+    "Reopen",
+    "Ringing",
+    "SetDtr",
+    "Write",
+]
+
+CARRIER_S: Final = 2.0
+"""By when DCD must be up after CONNECT."""
+HOLD_S: Final = 0.05
+"""How long bytes that may be the beginning of NO CARRIER are held back."""
+EARLY_BYTES_MAX: Final = 1024
+"""What is kept of the caller's typing between CONNECT and DCD."""
+
+_IN_CALL: Final = frozenset(
+    {Step.RINGING, Step.CALLER_ID, Step.ANSWER, Step.CARRIER, Step.DATA},
+)
+
+
+class Modem(ModemArming):
+    """One modem on one device.  Each input returns the actions to perform, in order."""
+
+    def __init__(self, settings: ModemSettings) -> None:
+        super().__init__(settings)
+        self.may_answer = True
+        """While False, RINGs are counted and reported, and never answered."""
+        self._rings = 0
+        self._caller = Caller()
+        self._connect = Connect(0, "")
+        self._lf_owed = False
+        """Whether the LF of the CONNECT line is still to come: it isn't the caller's."""
+        self._early = bytearray()
+        self._watch = CarrierWatch()
+
+    # Inputs; `opened` and `deadline` are inherited.
+
+    def closed(self, reason: str, now: float) -> list[Action]:  # noqa: ARG002  # as all inputs
+        """Take note that the device is gone, or did not open; any call on it is over."""
+        ended = self._end_call(Raserror.ERROR_HARDWARE_FAILURE.code)
+        self._goto(Step.CLOSED)
+        self.reason = reason
+        return [*ended, Reopen(self._retry_s())]
+
+    def receive(self, data: bytes, now: float) -> list[Action]:
+        """Take what was read from the device."""
+        match self._step:
+            case Step.CLOSED | Step.FAULTED | Step.SETTLE | Step.DTR_LOW | Step.DCD_FALL:
+                self.counters.dropped_bytes += len(data)
+                return []
+            case Step.CARRIER | Step.DATA:
+                return self._from_caller(data, now)
+            case _:
+                return self._from_modem(data, now)
+
+    def lines_changed(self, lines: ModemLines, now: float) -> list[Action]:
+        """Take the modem lines as they are now; unchanged ones may be told again."""
+        self._lines = lines
+        if not self._watches_dcd:
+            return []
+        match self._step:
+            case Step.DATA if not lines.dcd:
+                gone = Raserror.ERROR_REMOTE_DISCONNECTION.code
+                return self._lost(gone, now, is_on_hook=True)
+            case Step.CARRIER if lines.dcd:
+                return self._connected(now)
+            case Step.IDLE | Step.RINGING | Step.CALLER_ID if lines.dcd:
+                return self._unasked(now)
+            case Step.DCD_FALL if not lines.dcd:
+                return self._settle(now)
+            case _:
+                return []
+
+    def hang_up(self, now: float) -> list[Action]:
+        """End the call, if there is one; what was written to the caller must have been drained.
+
+        A call that rings is not answered; should it go on to ring, it counts as a new one.
+        """
+        match self._step:
+            case Step.RINGING | Step.CALLER_ID:
+                return self._armed()
+            case Step.ANSWER | Step.CARRIER | Step.DATA:
+                return self._go_on_hook(now)
+            case _:
+                return []
+
+    def reset(self, now: float) -> list[Action]:
+        """Start over, whatever the state, as an operator orders."""
+        self._tries_failed = 0
+        if self._step is Step.CLOSED:
+            return [Reopen(0.0)]
+        if self._step in _IN_CALL:
+            return self._lost(Raserror.ERROR_USER_DISCONNECTION.code, now)
+        return self.opened(self._lines, now)
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what time has made due."""
+        if now < self._deadline:
+            return []
+        self._deadline = math.inf
+        match self._step:
+            case Step.RINGING:
+                return self._gave_up()
+            case Step.CALLER_ID:
+                return self._answer(now)
+            case Step.ANSWER:
+                return self._lost(Raserror.ERROR_REQUEST_TIMEOUT.code, now)
+            case Step.CARRIER:
+                return self._lost(Raserror.ERROR_NO_CARRIER.code, now)
+            case Step.DATA:
+                return [CallerBytes(self._watch.release())]
+            case _:
+                return self._arming_tick(now)
+
+    # What the modem says.
+
+    def _from_modem(self, data: bytes, now: float) -> list[Action]:
+        actions: list[Action] = []
+        self._results.feed(data)
+        while (line := self._results.next_line()) is not None:
+            if (result := parse(line)) is None:
+                self.counters.unknown_lines += 1
+                continue
+            actions += self._heard(result, line, now)
+            if self._step in {Step.CARRIER, Step.DATA}:
+                actions += self._from_caller(self._results.take_rest(), now)
+                break
+        self.counters.long_lines = self._results.long_lines
+        return actions
+
+    def _heard(self, result: Result, line: bytes, now: float) -> list[Action]:
+        match self._step, result:
+            case Step.IDLE | Step.RINGING | Step.CALLER_ID, Ring():
+                return self._ring(now)
+            case Step.RINGING | Step.CALLER_ID | Step.ANSWER, CallerField():
+                self._caller = _with_field(self._caller, result)
+                return []
+            case Step.RINGING | Step.CALLER_ID, NoCall():
+                return self._gave_up()
+            case Step.IDLE | Step.RINGING | Step.CALLER_ID, Connect():
+                return self._unasked(now)
+            case Step.ANSWER, Connect():
+                return self._answered(result, now)
+            case Step.ANSWER, NoCall(code):
+                return self._lost(code, now, is_on_hook=True)
+            case Step.ANSWER, Error():
+                return self._lost(Raserror.ERROR_FROM_DEVICE.code, now, is_on_hook=True)
+            case _:
+                return self._arming_heard(result, line, now)
+
+    def _ring(self, now: float) -> list[Action]:
+        if self._step is Step.IDLE:
+            self._rings = 0
+            self._caller = Caller()
+        self._rings += 1
+        ringing: list[Action] = [Ringing(self._rings, self._caller)]
+        if self._step is Step.CALLER_ID:
+            return ringing
+        if self._rings < self.settings.rings or not self.may_answer:
+            self._goto(Step.RINGING, now + self.settings.ring_timeout_s)
+            return ringing
+        if self.settings.caller_id_wait_ms:
+            self._goto(Step.CALLER_ID, now + self.settings.caller_id_wait_ms / 1000)
+            return ringing
+        return ringing + self._answer(now)
+
+    def _answer(self, now: float) -> list[Action]:
+        if not self.may_answer:
+            self._goto(Step.RINGING, now + self.settings.ring_timeout_s)
+            return []
+        self._goto(Step.ANSWER, now + self.settings.answer_timeout_s)
+        return [Write(self.settings.answer.encode("ascii") + b"\r")]
+
+    def _answered(self, connect: Connect, now: float) -> list[Action]:
+        self._connect = connect
+        self._lf_owed = not connect.numeric
+        self._early.clear()
+        if self._watches_dcd and not self._has_carrier:
+            self._goto(Step.CARRIER, now + CARRIER_S)
+            return []
+        return self._connected(now)
+
+    # The call.
+
+    def _connected(self, now: float) -> list[Action]:
+        """Hand the call to who owns the line, and behind it what was typed since CONNECT."""
+        self._goto(Step.DATA)
+        self._watch.clear()
+        early = bytes(self._early)
+        self._early.clear()
+        connected = Connected(self._caller, self._connect.speed, self._connect.text)
+        return [connected, *self._from_caller(early, now)]
+
+    def _from_caller(self, data: bytes, now: float) -> list[Action]:
+        if self._lf_owed and data:
+            self._lf_owed = False
+            data = data.removeprefix(b"\n")
+        if not data:
+            return []
+        if self._step is Step.CARRIER:
+            kept = data[: EARLY_BYTES_MAX - len(self._early)]
+            self._early += kept
+            self.counters.dropped_bytes += len(data) - len(kept)
+            return []
+        if self._watches_dcd:
+            return [CallerBytes(data)]
+        return self._watched(data, now)
+
+    def _watched(self, data: bytes, now: float) -> list[Action]:
+        """Hand on the caller's bytes, unless the modem's NO CARRIER ends them."""
+        heard, gone = self._watch.feed(data)
+        actions: list[Action] = [CallerBytes(heard)] if heard else []
+        if gone:
+            code = Raserror.ERROR_REMOTE_DISCONNECTION.code
+            return actions + self._lost(code, now, is_on_hook=True)
+        if not self._watch.holds:
+            self._deadline = math.inf
+        elif heard or self._deadline == math.inf:
+            self._deadline = now + HOLD_S
+        return actions
+
+    def _lost(self, code: Code, now: float, *, is_on_hook: bool = False) -> list[Action]:
+        """End a call that its caller or the modem gave up, or an operator cut."""
+        return self._end_call(code) + self._go_on_hook(now, gone=is_on_hook)
+
+    def _unasked(self, now: float) -> list[Action]:
+        """Hang up a carrier that we did not ask for: nobody gets in by the modem's own will."""
+        self.counters.unasked_carriers += 1
+        return self._lost(Raserror.ERROR_DISCONNECTION.code, now)
+
+    def _gave_up(self) -> list[Action]:
+        """Go back to IDLE: who rang has stopped."""
+        return self._end_call(Raserror.ERROR_REMOTE_DISCONNECTION.code) + self._armed()
+
+    def _end_call(self, code: Code) -> list[Action]:
+        return [CallEnded(code)] if self._step in _IN_CALL else []
+
+
+def _with_field(caller: Caller, field: CallerField) -> Caller:
+    """Return `caller` with what one caller id line adds."""
+    match field.name, field.value.upper():
+        case "NMBR", "P":
+            return replace(caller, presentation=CallerNumber.WITHHELD, number="")
+        case "NMBR", "O":
+            return replace(caller, presentation=CallerNumber.OUT_OF_AREA, number="")
+        case "NMBR", _ if field.value:
+            return replace(caller, presentation=CallerNumber.GIVEN, number=field.value)
+        case "NAME", value:
+            return replace(caller, name="" if value in {"P", "O"} else field.value)
+        case "DATE", _:
+            return replace(caller, date=field.value)
+        case "TIME", _:
+            return replace(caller, time=field.value)
+        case _:
+            return caller
