@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeVar
 
-from dialgate.settings.document import PROGRAMS, Settings
+from dialgate.settings.document import PROGRAMS, Program, Settings
 from dialgate.settings.endpoints import (
     Endpoint,
     HostPort,
@@ -19,14 +19,14 @@ from dialgate.settings.endpoints import (
 from dialgate.settings.findings import Findings, spell
 from dialgate.settings.locator import Path
 
-__all__ = ["check_document", "endpoints"]
+__all__ = ["check_document", "curve_endpoints"]
 
 T = TypeVar("T")
 
 STATE_SCHEME: Final = "sqlite:///"
 
 
-def endpoints(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
+def _endpoints(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
     """Yield place, text and `insecure` of every DSP/1 endpoint in the file."""
     if (broker := settings.broker) is not None:
         yield ("broker", "agents"), broker.agents, broker.insecure
@@ -39,6 +39,14 @@ def endpoints(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
             yield ("agent", "brokers", index), text, agent.insecure
         for index, text in enumerate(agent.local_brokers):
             yield ("agent", "local_brokers", index), text, agent.insecure
+
+
+def curve_endpoints(settings: Settings, program: Program) -> Iterator[tuple[Path, Endpoint]]:
+    """Yield place and endpoint of everything at which `program` speaks CURVE."""
+    for path, text, insecure in _endpoints(settings):
+        endpoint = _sound(text)
+        if path[0] == program and endpoint and endpoint.needs_curve(insecure=insecure):
+            yield path, endpoint
 
 
 def check_document(settings: Settings, findings: Findings) -> None:
@@ -72,7 +80,7 @@ def _check_state(settings: Settings, findings: Findings) -> None:
 
 
 def _check_endpoints(settings: Settings, findings: Findings) -> None:
-    for path, text, insecure in endpoints(settings):
+    for path, text, insecure in _endpoints(settings):
         endpoint = _parsed(parse_endpoint, text, path, findings, "tcp://127.0.0.1:7700")
         if endpoint is None:
             continue
@@ -108,7 +116,7 @@ def _check_listeners(settings: Settings, findings: Findings) -> None:
     broker = settings.broker
     if broker is not None:
         for key, text in (("agents", broker.agents), ("workers", broker.workers)):
-            endpoint = _bound(text)
+            endpoint = _sound(text)
             if endpoint is not None and endpoint.tcp is not None:
                 listeners["broker", key] = endpoint.tcp
         http = listeners.get(("broker", "http"))
@@ -121,10 +129,11 @@ def _check_listeners(settings: Settings, findings: Findings) -> None:
     _check_clashes(listeners, findings)
 
 
-def _bound(text: str) -> Endpoint | None:
+def _sound(text: str) -> Endpoint | None:
+    """Return the endpoint in `text`, or None where it is a fault of its own."""
     try:
         return parse_endpoint(text)
-    except ValueError:  # reported with the other endpoints
+    except ValueError:
         return None
 
 

@@ -7,14 +7,21 @@ that have different ones, and read by an operator who may not open their directo
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path as File
+from typing import TypeVar
 
+from dialgate.errors import KeyFileError
+from dialgate.keys import Directory, load_directory, load_pool_key, load_secret
+from dialgate.settings.checks import curve_endpoints
 from dialgate.settings.document import Program, Settings
 from dialgate.settings.findings import Findings
 from dialgate.settings.locator import Path
 
 __all__ = ["check_machine"]
+
+T = TypeVar("T")
 
 
 def check_machine(settings: Settings, programs: Collection[Program], findings: Findings) -> None:
@@ -22,8 +29,17 @@ def check_machine(settings: Settings, programs: Collection[Program], findings: F
     if "worker" in programs:
         file = settings.cluster.state.removeprefix("sqlite:///")
         _check_writable(File(file), ("cluster", "state"), findings)
+        if settings.cluster.pool_key:
+            pool_key = settings.cluster.pool_key_file
+            _key(lambda: load_pool_key(pool_key), ("cluster", "pool_key"), findings)
     if "agent" in programs and settings.agent is not None:
         _check_writable(File(settings.agent.spool), ("agent", "spool"), findings)
+        _check_devices(settings, findings)
+    if "broker" in programs and settings.broker and settings.broker.operator_token_file:
+        token = File(settings.broker.operator_token_file)
+        _check_token(token, ("broker", "operator_token_file"), findings)
+    for program in programs:
+        _check_keys(settings, program, findings)
 
 
 def _check_writable(file: File, path: Path, findings: Findings) -> None:
@@ -37,3 +53,69 @@ def _check_writable(file: File, path: Path, findings: Findings) -> None:
         findings.fault(path, what, f"give this program's user the directory {directory}")
     elif file.is_dir() or (file.exists() and not os.access(file, os.W_OK)):
         findings.fault(path, f'"{file}" is no file that may be written', "name another file")
+
+
+def _check_token(file: File, path: Path, findings: Findings) -> None:
+    try:
+        if file.stat().st_mode & 0o077:
+            findings.fault(path, f"{file} is open to others", f"chmod 600 {file}")
+        elif not file.read_text().strip():
+            findings.fault(path, f"{file} is empty", "write a long random word into it")
+    except (OSError, UnicodeDecodeError) as error:
+        findings.fault(path, f"{file} can't be read ({error})", "write a long random word into it")
+
+
+def _check_devices(settings: Settings, findings: Findings) -> None:
+    try:
+        from dialgate.settings.devices import serial_device_fault
+    except ModuleNotFoundError:
+        return
+    assert settings.agent is not None
+    for index, port in enumerate(settings.agent.ports):
+        what = serial_device_fault(port.device)
+        if what is not None:
+            findings.fault(("agent", "ports", index, "device"), what, "name a tty or PTY")
+
+
+def _check_keys(settings: Settings, program: Program, findings: Findings) -> None:
+    """Add a fault for each key file that `program` needs for CURVE and hasn't."""
+    curve = list(curve_endpoints(settings, program))
+    if not curve:
+        return
+    keys = settings.cluster.keys
+    name = getattr(settings, program).name
+    _key(lambda: load_secret(keys, program, name), (program, "name"), findings)
+    directory = _key(lambda: load_directory(keys), ("cluster", "keys"), findings)
+    if directory is None or program == "broker":
+        return
+    for path, endpoint in curve:
+        _key(partial(directory.broker_key, endpoint.broker), path, findings)
+    if program == "agent":
+        _check_rights(settings, directory, findings)
+
+
+def _check_rights(settings: Settings, directory: Directory, findings: Findings) -> None:
+    """Add a fault for what the agent's own public file, where it is here, doesn't allow."""
+    agent = settings.agent
+    assert agent is not None
+    rights = [right for right in directory.rights if right.role == "agent"]
+    right = next((right for right in rights if right.name == agent.name), None)
+    if right is None:
+        return
+    file = f"agent-{agent.name}.key"
+    if not right.may_be_at(agent.site):
+        what = f'"{agent.site}" is not the site of {file}'
+        findings.fault(("agent", "site"), what, f"write {right.site}, or mend the key file's site")
+    for index, port in enumerate(agent.ports):
+        if not right.may_speak_for(port.hport):
+            what = f'{file} may not speak for "{port.hport}"'
+            place: Path = ("agent", "ports", index, "hport")
+            findings.fault(place, what, "add it to hports there and at the brokers")
+
+
+def _key(load: Callable[[], T], path: Path, findings: Findings) -> T | None:
+    try:
+        return load()
+    except KeyFileError as error:
+        findings.fault(path, str(error), "")
+        return None
