@@ -24,7 +24,6 @@ the caller's typing no more is kept than the open limit and `TYPE_AHEAD_BYTES_MA
 
 import re
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final, Literal
 
 from dialgate.codes import NO_ERROR, Code, Winerror
@@ -34,25 +33,15 @@ TYPE_AHEAD_BYTES_MAX: Final = 1024
 
 _CR_LF: Final = b"\r\n"
 _RUBOUT: Final = b"\b \b"
-_LF: Final = 0x0A
-_CR: Final = 0x0D
-_ESC: Final = 0x1B
-_DEL: Final = 0x7F
-_ERASE_BYTE: Final = b"\b\x7f"
-_ERASE_LINE: Final = b"\x15\x18"
+_LINE_END: Final = re.compile(rb"[\r\n]")
+_EDITING: Final = re.compile(rb"(?P<byte>[\b\x7f]+)|(?P<line>[\x15\x18]+)|[^\b\x7f\x15\x18]+")
 _TEXT: Final = re.compile(rb"[^\x00-\x1f\x7f]+")
+_NOISE: Final = re.compile(
+    rb"\x1b[ -/]*(?:\[[ -?]*[@-~]?|O[ -~]?|[0-~])?|[\x00-\x07\t-\x14\x16\x17\x19-\x1a\x1c-\x1f]+"
+)
+"""Escape sequences (ECMA-48) as far as they go, and control characters that edit nothing."""
+_UNFINISHED: Final = re.compile(rb"\x1b[ -/]*(?:(\[)[ -?]*|(O))?\Z")
 _SEVEN_BITS: Final = bytes(byte & 0x7F for byte in range(256))
-
-
-class _Escape(Enum):
-    """Where in an escape sequence (ECMA-48) the input stands."""
-
-    NONE = auto()
-    START = auto()
-    CONTROL = auto()
-    """After `ESC [`: parameters, up to a final byte from 0x40."""
-    LAST = auto()
-    """After `ESC O`: one byte follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +107,10 @@ class Terminal:
         self._parity_strip = parity_strip
         self._request: Ask | None = None
         self._deadline: float | None = None
-        # Typed text in three parts, in this order: the edited part of an unfinished line, the
-        # escape sequence after it, if any, and bytes that nobody has looked at yet.
+        # Typed text in three parts, in this order: the edited part of an unfinished line, the start
+        # of an unfinished escape sequence after it, and bytes that nobody has looked at yet.
         self._line = bytearray()
-        self._escape = _Escape.NONE
+        self._escape = b""
         self._ahead = bytearray()
         self._after_cr = False
 
@@ -194,7 +183,7 @@ class Terminal:
         """Forget all that was typed and asked: the next byte is another caller's."""
         self.cancel()
         self._discard()
-        self._escape = _Escape.NONE
+        self._escape = b""
         self._after_cr = False
 
     def _take(self, request: Ask, typed: bytes) -> list[Action]:
@@ -206,7 +195,7 @@ class Terminal:
             self._after_cr = False
         if not typed:
             return []
-        self._escape = _Escape.NONE
+        self._escape = b""
         self._after_cr = False
         answer = typed[: request.limit]
         self._keep(typed[request.limit :])
@@ -216,30 +205,48 @@ class Terminal:
 
     def _edit(self, request: Ask, typed: bytes) -> list[Action]:
         """Edit the line with typed bytes up to its end, if they hold one."""
+        shown = b""
+        start = 0
+        for end in _LINE_END.finditer(typed):
+            text = self._text(typed[start : end.start()])
+            self._escape = b""
+            shown += self._type(request, text)
+            start = end.end()
+            belongs_to_cr = self._after_cr and not text and end.group() == b"\n"
+            self._after_cr = end.group() == b"\r"
+            if not belongs_to_cr:
+                finished = self._finish(request, end.group())
+                self._keep(typed[start:])
+                return [Write(shown + _CR_LF), finished]
+        text = self._text(typed[start:])
+        self._after_cr = self._after_cr and not text
+        shown += self._type(request, text)
+        return _joined([Write(shown)])
+
+    def _text(self, typed: bytes) -> bytes:
+        """Return text and editing characters, without noise; an escape sequence may go on later."""
+        started = self._escape + typed
+        unfinished = _UNFINISHED.search(started)
+        self._escape = b""
+        if unfinished is not None:
+            self._escape = b"\x1b" + (unfinished[1] or unfinished[2] or b"")
+            started = started[: unfinished.start()]
+        text = _NOISE.sub(b"", started)
+        self.counters.controls_ignored += len(typed) - len(text)
+        return text
+
+    def _type(self, request: Ask, text: bytes) -> bytes:
+        """Edit the line with text and editing characters; return their echo."""
         shown = bytearray()
-        position = 0
-        while position < len(typed):
-            if self._escape is not _Escape.NONE and self._in_sequence(typed[position]):
-                position += 1
+        for part in _EDITING.finditer(text):
+            if part.lastgroup is None:
+                shown += self._append(request, part.group())
                 continue
-            text = _TEXT.match(typed, position)
-            if text is not None:
-                self._after_cr = False
-                shown += self._append(request, text.group())
-                position = text.end()
-                continue
-            byte = typed[position]
-            position += 1
-            if self._after_cr and byte in (_LF, 0):
-                self._after_cr = False
-                continue
-            self._after_cr = byte == _CR
-            if byte in (_CR, _LF):
-                finished = self._finish(request, byte)
-                self._keep(typed[position:])
-                return [Write(bytes(shown) + _CR_LF), finished]
-            shown += self._control(request, byte)
-        return _joined([Write(bytes(shown))])
+            kept = max(0, len(self._line) - len(part.group())) if part.lastgroup == "byte" else 0
+            if request.echo != "off":
+                shown += _RUBOUT * (len(self._line) - kept)
+            del self._line[kept:]
+        return bytes(shown)
 
     def _append(self, request: Ask, text: bytes) -> bytes:
         """Add text to the line as far as there is room; return its echo."""
@@ -249,19 +256,7 @@ class Terminal:
         self._line += text[:room]
         return _echo(request, text[:room])
 
-    def _control(self, request: Ask, byte: int) -> bytes:
-        """Obey a control character that ends no line; return its echo."""
-        if byte in _ERASE_BYTE or byte in _ERASE_LINE:
-            kept = max(0, len(self._line) - 1) if byte in _ERASE_BYTE else 0
-            erased = len(self._line) - kept
-            del self._line[kept:]
-            return b"" if request.echo == "off" else _RUBOUT * erased
-        if byte == _ESC:
-            self._escape = _Escape.START
-        self.counters.controls_ignored += 1
-        return b""
-
-    def _finish(self, request: Ask, end: int) -> Answered:
+    def _finish(self, request: Ask, end: bytes) -> Answered:
         """Answer with the finished line; what is beyond its limit is type-ahead, with its end."""
         line, rest = bytes(self._line[: request.limit]), bytes(self._line[request.limit :])
         self._line.clear()
@@ -269,33 +264,13 @@ class Terminal:
         if not rest:
             return self._answer(request, NO_ERROR, line)
         self.counters.answers_too_long += 1
-        self._ahead += rest
-        self._ahead.append(end)
+        self._ahead += rest + end
         return self._answer(request, Winerror.ERROR_MORE_DATA.code, line)
 
     def _answer(self, request: Ask, status: Code, data: bytes) -> Answered:
         self._request = None
         self._deadline = None
         return Answered(request.seq, status, data)
-
-    def _in_sequence(self, byte: int) -> bool:
-        """Return whether a byte belongs to the escape sequence; one that is no text ends it."""
-        if not ord(" ") <= byte < _DEL:
-            self._escape = _Escape.NONE
-            return False
-        match self._escape:
-            case _Escape.START if byte == ord("["):
-                self._escape = _Escape.CONTROL
-            case _Escape.START if byte == ord("O"):
-                self._escape = _Escape.LAST
-            case _Escape.START if byte < ord("0"):
-                pass
-            case _Escape.CONTROL if byte < ord("@"):
-                pass
-            case _:
-                self._escape = _Escape.NONE
-        self.counters.controls_ignored += 1
-        return True
 
     def _keep(self, typed: bytes) -> None:
         """Keep bytes as type-ahead as far as there is room."""
@@ -306,8 +281,8 @@ class Terminal:
     def _discard(self) -> None:
         """Throw away everything typed. The LF of a CR among it may still come."""
         if self._ahead:
-            self._after_cr = self._ahead[-1] == _CR
-            self._escape = _Escape.NONE
+            self._after_cr = self._ahead.endswith(b"\r")
+            self._escape = b""
         self._ahead.clear()
         self._line.clear()
 
