@@ -42,6 +42,11 @@ class DialgateError(Exception):
     exit_status: ClassVar[int] = 1
     """What a program that ends with this error returns to its parent."""
 
+    @property
+    def report(self) -> str:
+        """What the program prints on standard error."""
+        return f"dialgate: {self}"
+
 
 class UsageError(DialgateError):
     """A command that can't be carried out as it was typed."""
@@ -75,6 +80,11 @@ class ConfigError(DialgateError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("\n".join(map(str, faults)))
         self.faults = tuple(faults)
+
+    @property
+    def report(self) -> str:
+        """One line a fault, beginning with file and line as editors expect it."""
+        return str(self)
 
 
 class KeyFileError(DialgateError):

@@ -1,0 +1,124 @@
+"""Logs and metrics as every program of the cluster has them.
+
+Logs go to standard error: logfmt, one event a line, or coloured columns where a person looks on.
+Two things hold for every event, whoever logs it: no control character is written raw (a caller may
+type what drives the reader's terminal), and fields that are named like a secret are left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, Literal, TextIO, get_args
+
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.registry import Collector
+from structlog.typing import Processor
+
+__all__ = ["LOG_LEVELS", "LogLevel", "new_registry", "printable", "start_log"]
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LOG_LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)
+
+VALUE_CHARS_MAX: Final = 2000
+"""Longer values are cut: a log is no place for what a caller typed for ten minutes."""
+
+_SECRET: Final = re.compile(r"(?:.*_)?(?:password|passphrase|secret|answer|cookie|token|data)")
+_CONTROL: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029"
+    "\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn the direction of text
+)
+_CONTROL_BUT_NEWLINE: Final = re.compile(f"(?!\n){_CONTROL.pattern}")
+
+
+def printable(text: str, *, newlines: bool = False) -> str:
+    r"""Return `text` with every control character as its escape (`\x1b`), newlines perhaps not."""
+    pattern = _CONTROL_BUT_NEWLINE if newlines else _CONTROL
+    return pattern.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def start_log(program: str, level: LogLevel = "info", stream: TextIO | None = None) -> None:
+    """Let every logger of this process write to `stream` (standard error), marked `program`.
+
+    Also those of libraries, from warnings upwards.
+    """
+    out = sys.stderr if stream is None else stream
+    number = logging.getLevelNamesMapping()[level.upper()]
+    person = out.isatty()
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _marker(program),
+        structlog.processors.format_exc_info,
+        _without_secrets,
+        _escaper(newlines=person),
+    ]
+    render: Processor = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if person
+        else structlog.processors.LogfmtRenderer(
+            key_order=["timestamp", "level", "program", "event"], bool_as_flag=False
+        )
+    )
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                render,
+            ],
+            foreign_pre_chain=shared,
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def new_registry(*collectors: Collector) -> CollectorRegistry:
+    """Return a registry of `collectors` and of this process's own figures."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    for collector in collectors:
+        registry.register(collector)
+    return registry
+
+
+def _marker(program: str) -> Processor:
+    def mark(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        event["program"] = program
+        return event
+
+    return mark
+
+
+def _without_secrets(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> Mapping[str, Any]:
+    for key in [key for key in event if _SECRET.fullmatch(key)]:
+        del event[key]
+    return event
+
+
+def _escaper(*, newlines: bool) -> Processor:
+    """Return the processor that makes every value printable; in tracebacks newlines may stay."""
+
+    def escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        for key, value in event.items():
+            if value is None or isinstance(value, bool | int | float) or key.startswith("_"):
+                continue
+            text = value if isinstance(value, str) else str(value)
+            limit = None if key == "exception" else VALUE_CHARS_MAX
+            keep = newlines and key == "exception"
+            event[key] = printable(text[:limit], newlines=keep)
+        return event
+
+    return escape
