@@ -1,0 +1,192 @@
+"""Bodies: every verb's survives the round trip, and a bad one is refused with its field's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
+from dialgate.errors import BodyError
+from dialgate.wire import bodies
+from dialgate.wire.body_codec import decode_body, decode_map, encode_body
+from dialgate.wire.verbs import Verb
+
+ID = bytes(16)
+COMPLETE: dict[str, Any] = {
+    "worker": ID,
+    "msg_id": 1,
+    "error": 0,
+    "username": "ann",
+    "domain": "",
+    "attributes": {},
+}
+
+
+def test_every_verb_but_record_has_a_body() -> None:
+    assert set(Verb) - set(bodies.BODIES) == {Verb.RECORD}
+
+
+@pytest.mark.parametrize("zero", [0, ["win", 0], ["ras", 0]], ids=str)
+def test_every_spelling_of_zero_is_no_error(zero: object) -> None:
+    """Protocol §4: [ns, 0] equals 0."""
+    assert decode_body(msgpack.packb({"reason": zero}), bodies.End).reason == NO_ERROR
+
+
+def test_no_error_is_written_as_0_and_a_code_with_its_namespace() -> None:
+    assert msgpack.unpackb(encode_body(bodies.End(reason=NO_ERROR))) == {"reason": 0}
+    assert msgpack.unpackb(encode_body(bodies.Lost(code=Raserror.ERROR_AUTH_INTERNAL.code))) == {
+        "code": ["ras", 645]
+    }
+
+
+def test_a_code_that_no_table_has_is_carried_unchanged() -> None:
+    code = Code("mpr", 31337)
+
+    assert decode_body(encode_body(bodies.Bye(code=code)), bodies.Bye) == bodies.Bye(code=code)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "code"),
+        ({"code": 5}, "code"),
+        ({"code": None}, "code"),
+        ({"code": ["win"]}, "code"),
+        ({"code": ["win", "5"]}, "code"),
+        ({"code": ["dos", 5]}, "`code` is no code"),
+        ({"code": ["win", -5]}, "`code` is no code"),
+    ],
+    ids=str,
+)
+def test_a_bad_code_is_refused_by_name(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(BodyError, match=field):
+        decode_body(msgpack.packb(fields), bodies.Bye)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"msg_id": 4}, "msg_id"),
+        ({"msg_id": 1, "username": ""}, "`username` is empty in a SUCCESS"),
+        ({"msg_id": 3, "error": 0}, "`error` must be nonzero in an ERROR"),
+        ({"msg_id": 2, "error": ["win", 5]}, "`error` must be nonzero in an ERROR and 0"),
+        ({"msg_id": 1, "error": ["win", 5]}, "`error` must be nonzero in an ERROR and 0"),
+        ({"username": "ä" * 129}, "`username` is longer than 256 bytes"),
+        ({"domain": "d" * 256}, "`domain` is longer than 255 bytes"),
+        ({"worker": b"short"}, "worker"),
+        ({"attributes": []}, "attributes"),
+    ],
+    ids=str,
+)
+def test_half_a_verdict_is_refused(change: dict[str, Any], text: str) -> None:
+    """rashost.md, traps 9 and 12."""
+    with pytest.raises(BodyError, match=text):
+        decode_body(msgpack.packb(COMPLETE | change), bodies.Complete)
+
+
+def test_a_name_of_256_bytes_is_whole() -> None:
+    verdict = decode_body(msgpack.packb(COMPLETE | {"username": "u" * 256}), bodies.Complete)
+
+    assert verdict.username == "u" * 256
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    with pytest.raises(BodyError, match="a key given twice"):
+        decode_map(b"\x82\xa4code\x00\xa4code\x00")
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"\xc1", "sealed"),
+        (b"\x90", "not a map"),
+        (b"\x81\x01\x02", "no well-formed MessagePack|a key that is no string"),
+        (b"\x81\xc4\x01k\x02", "a key that is no string"),
+        (b"\x81\xa1k\xd6\xff\0\0\0\0", "no well-formed MessagePack|an extension type"),
+        (b"\x81\xa1k\xc7\x00\x05", "an extension type"),
+        (b"\x81\xa1k", "no well-formed MessagePack"),
+        (b"\x80\x80", "no well-formed MessagePack"),
+        (b"\x81\xa1\xff\x00", "no well-formed MessagePack"),
+    ],
+    ids=repr,
+)
+def test_a_body_that_is_no_plain_map_is_refused(body: bytes, text: str) -> None:
+    with pytest.raises(BodyError, match=text):
+        decode_map(body)
+
+
+def test_an_empty_body_is_an_empty_map_and_unknown_keys_are_ignored() -> None:
+    assert decode_map(b"") == {}
+    assert decode_body(msgpack.packb({"credit": 3, "later": [1]}), bodies.Ready).credit == 3
+
+
+def test_an_error_never_quotes_an_answer() -> None:
+    """Invariant I7: a password in a malformed RECEIVED stays out of texts."""
+    with pytest.raises(BodyError) as caught:
+        decode_body(msgpack.packb({"seq": 1, "status": 0, "data": "hunter2"}), bodies.Received)
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_answer_has_no_repr() -> None:
+    assert "hunter2" not in repr(bodies.Received(seq=1, status=NO_ERROR, data=b"hunter2"))
+
+
+def test_a_body_over_16_kib_can_not_be_sent() -> None:
+    with pytest.raises(BodyError, match="longer than 16384 bytes"):
+        encode_body(bodies.Send(worker=ID, seq=1, data=bytes(16380)))
+
+
+@pytest.mark.parametrize("role", ["agent", "worker"])
+def test_a_hello_says_what_its_role_must(role: str) -> None:
+    hello = {
+        "protocol": 1,
+        "role": role,
+        "name": "n",
+        "instance": ID,
+        "session": 1,
+        "version": "0",
+    }
+
+    with pytest.raises(BodyError, match="site" if role == "agent" else "capacity"):
+        decode_body(msgpack.packb(hello), bodies.Hello)
+
+
+def test_a_hello_of_another_protocol_can_still_be_told_so() -> None:
+    hello = {
+        "protocol": 2,
+        "role": "agent",
+        "name": "n",
+        "instance": ID,
+        "session": 1,
+        "version": "0",
+    }
+
+    assert decode_body(msgpack.packb(hello), bodies.Hello).protocol == 2
+
+
+@given(
+    st.builds(
+        bodies.Receive,
+        worker=st.binary(min_size=16, max_size=16),
+        seq=st.integers(1, 2**32 - 1),
+        prompt=st.binary(max_size=200),
+        mode=st.sampled_from(["line", "raw"]),
+        echo=st.sampled_from(["on", "off", "mask"]),
+        limit=st.integers(1, 65535),
+        timeout_s=st.integers(0, 86400),
+        cookie=st.binary(max_size=4096),
+    )
+)
+def test_a_receive_survives_the_round_trip(receive: bodies.Receive) -> None:
+    assert decode_body(encode_body(receive), bodies.Receive) == receive
+
+
+def test_a_refusal_keeps_its_code() -> None:
+    refused = bodies.Refused(code=Winerror.ERROR_NO_LOGON_SERVERS.code)
+
+    assert decode_body(encode_body(refused), bodies.Refused) == refused
