@@ -15,6 +15,7 @@ from typing import TypeVar
 from dialgate.errors import KeyFileError
 from dialgate.keys import Directory, load_directory, load_pool_key, load_secret
 from dialgate.settings.checks import curve_endpoints
+from dialgate.settings.devices import serial_device_fault
 from dialgate.settings.document import Program, Settings
 from dialgate.settings.findings import Findings
 from dialgate.settings.locator import Path
@@ -66,10 +67,6 @@ def _check_token(file: File, path: Path, findings: Findings) -> None:
 
 
 def _check_devices(settings: Settings, findings: Findings) -> None:
-    try:
-        from dialgate.settings.devices import serial_device_fault
-    except ModuleNotFoundError:
-        return
     assert settings.agent is not None
     for index, port in enumerate(settings.agent.ports):
         what = serial_device_fault(port.device)
