@@ -1,0 +1,371 @@
+"""A Hayes modem that exists in memory only: for tests, the demo and the simulated bank.
+
+Pure: bytes of the computer (the DTE) and of the far caller, DTR and `now` (seconds, monotonic) go
+in, actions come out, in order.  It answers calls; it can't dial.  `port_agents.bank` puts it on a
+PTY and a TCP port.
+
+What it has of a real one: concatenated AT commands, echo, verbose and numeric results, S registers
+(S0 rings to answer, S1 ring count, S2 escape character, S3 to S5 line editing, S7 wait for carrier,
+S12 escape guard), caller id, &C and &D, the escape sequence with its guard times.  `ModemFaults`
+make it as bad as some real ones.
+
+Invariant: the caller's bytes reach the computer only between CONNECT and the end of the call, and
+the computer's reach the caller only then.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from enum import Enum, auto
+from typing import Final
+
+from port_agents.simulated_modem_actions import (
+    CallAnswered,
+    CallDropped,
+    IncomingCall,
+    LinesChanged,
+    ModemFaults,
+    SimulatedAction,
+    SimulatedModemSettings,
+    ToCaller,
+    ToDte,
+)
+
+__all__ = [
+    "CallAnswered",
+    "CallDropped",
+    "IncomingCall",
+    "LinesChanged",
+    "ModemFaults",
+    "SimulatedAction",
+    "SimulatedModem",
+    "SimulatedModemSettings",
+    "ToCaller",
+    "ToDte",
+]
+
+COMMAND_BYTES_MAX: Final = 256
+"""Longest command line; a longer one is answered ERROR."""
+GUARD_UNIT_S: Final = 0.02
+"""Unit of S12: a fiftieth of a second."""
+
+_FACTORY: Final = SimulatedModemSettings()
+_UNKNOWN: Final = IncomingCall()
+_REGISTERS: Final = {0: 0, 1: 0, 2: 43, 3: 13, 4: 10, 5: 8, 6: 2, 7: 50, 8: 2, 10: 14, 12: 50}
+"""Every S register there is, with its factory value."""
+_NO_ESCAPE_FROM: Final = 128
+"""S2 from here on means that there is no escape character."""
+
+_COMMAND: Final = re.compile(
+    r"(?P<id>(?:\+VCID|#CID)=)(?P<on>[01])"
+    r"|S(?P<register>\d{1,2})(?:=(?P<value>\d{1,3})|(?P<query>\?))"
+    r"|(?P<name>&[A-Z]|[AEHILMOQVXZ])(?P<number>\d{0,2})"
+)
+_RANGES: Final = {
+    "A": 0, "E": 1, "H": 1, "I": 9, "L": 3, "M": 3, "O": 1, "Q": 1, "V": 1, "X": 7, "Z": 1,
+    "&C": 1, "&D": 3, "&F": 1, "&K": 6, "&S": 2, "&W": 1,
+}  # fmt: skip
+"""Every command there is, with the largest number it takes."""
+
+
+class _Mode(Enum):
+    """What the modem does with the computer's bytes."""
+
+    COMMAND = auto()
+    ANSWERING = auto()
+    """Off-hook, no carrier yet; any byte aborts."""
+    DATA = auto()
+
+
+class SimulatedModem:
+    """One modem.  Each input returns what happens, in order."""
+
+    def __init__(self, settings: SimulatedModemSettings = _FACTORY) -> None:
+        self.settings: Final = settings
+        self.faults: Final = ModemFaults()
+        self._mode = _Mode.COMMAND
+        self._call: IncomingCall | None = None
+        """Who rings or is connected."""
+        self._carrier = False
+        self._dtr = True
+        self._shown = LinesChanged(dcd=False, ri=False)
+        self._command = bytearray()
+        self._last_command = b""
+        self._last_dte_at = -math.inf
+        self._escapes = 0
+        self._ring_at = math.inf
+        self._connect_at = math.inf
+        self._escape_at = math.inf
+        self._restore()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a call would ring."""
+        return self._call is None and self._mode is _Mode.COMMAND
+
+    @property
+    def is_online(self) -> bool:
+        """Whether a call has been answered and its carrier is up."""
+        return self._carrier
+
+    def deadline(self) -> float:
+        """Return when `tick` is due, `math.inf` if it isn't."""
+        return min(self._ring_at, self._connect_at, self._escape_at)
+
+    # Inputs.
+
+    def dte(self, data: bytes, now: float) -> list[SimulatedAction]:
+        """Take bytes that the computer wrote."""
+        actions: list[SimulatedAction] = []
+        if self.faults.silent:
+            return actions
+        for position, byte in enumerate(data):
+            match self._mode:
+                case _Mode.DATA:
+                    rest = data[position:]
+                    self._count_escapes(rest, now)
+                    return [*actions, ToCaller(rest)]
+                case _Mode.ANSWERING:
+                    actions += self._on_hook("NO CARRIER")
+                case _Mode.COMMAND:
+                    actions += self._typed(byte, now)
+        self._last_dte_at = now
+        return actions
+
+    def ring(self, now: float, call: IncomingCall = _UNKNOWN) -> list[SimulatedAction]:
+        """Let a call arrive.
+
+        Raises:
+            ValueError: the line is busy (`is_idle` tells).
+        """
+        if not self.is_idle:
+            raise ValueError("a call came to a modem that is not idle")
+        self._call = call
+        self._registers[1] = 0
+        return self._ring(now)
+
+    def line(self, data: bytes, now: float) -> list[SimulatedAction]:  # noqa: ARG002  # as all inputs
+        """Take bytes from the far caller; without carrier, or in command state, they are lost."""
+        return [ToDte(data)] if self._mode is _Mode.DATA and data else []
+
+    def far_hang_up(self, now: float) -> list[SimulatedAction]:  # noqa: ARG002  # as all inputs
+        """Let the caller hang up, or give up ringing."""
+        was_answered = self._mode is not _Mode.COMMAND or self._carrier
+        self._call = None
+        if was_answered:
+            return self._on_hook("NO CARRIER")
+        self._ring_at = math.inf
+        return self._show_lines()
+
+    def dtr(self, on: bool, now: float) -> list[SimulatedAction]:  # noqa: ARG002, FBT001  # as all inputs
+        """Let the computer raise or drop DTR."""
+        dropped = self._dtr and not on
+        self._dtr = on
+        if not dropped or self._settings["&D"] == 0 or self.faults.silent:
+            return []
+        if self._settings["&D"] == 1:
+            self._mode = _Mode.COMMAND
+            return self._say("OK", 0)
+        was_up = self._carrier
+        actions = self._on_hook()
+        if self._settings["&D"] == 3:  # noqa: PLR2004  # the command's own number
+            self._restore()
+        return actions + self._say("NO CARRIER", 3) if was_up else actions
+
+    def tick(self, now: float) -> list[SimulatedAction]:
+        """Do what time has made due."""
+        actions: list[SimulatedAction] = []
+        if now >= self._ring_at:
+            actions += self._ring(now)
+        if now >= self._connect_at:
+            actions += self._connect() if self._call else self._on_hook("NO CARRIER")
+        if now >= self._escape_at:
+            self._escape_at = math.inf
+            self._mode = _Mode.COMMAND
+            actions += self._say("OK", 0)
+        return actions
+
+    # Calls.
+
+    def _ring(self, now: float) -> list[SimulatedAction]:
+        self._ring_at = now + self.settings.ring_interval_s
+        self._registers[1] += 1
+        actions = self._show_lines() + self._say("RING", 2)
+        if self._registers[1] == 1:
+            actions += self._caller_id()
+        if 0 < self._registers[0] <= self._registers[1] and self._dtr and not self.faults.silent:
+            actions += self._answer(now)
+        return actions
+
+    def _caller_id(self) -> list[SimulatedAction]:
+        call = self._call
+        if call is None or not call.number or not self._caller_ids or self.faults.loses_caller_id:
+            return []
+        fields = [("DATE", call.date), ("TIME", call.time), ("NMBR", call.number)]
+        if call.name:
+            fields.append(("NAME", call.name))
+        return self._tell("".join(f"\r\n{name} = {value}\r\n" for name, value in fields))
+
+    def _answer(self, now: float) -> list[SimulatedAction]:
+        """Go off-hook; without a caller, wait for a carrier that does not come."""
+        self._mode = _Mode.ANSWERING
+        self._ring_at = math.inf
+        self._connect_at = now + (self.settings.training_s if self._call else self._registers[7])
+        actions = self._show_lines()
+        return actions + self._connect() if now >= self._connect_at else actions
+
+    def _connect(self) -> list[SimulatedAction]:
+        self._connect_at = math.inf
+        self._mode = _Mode.DATA
+        self._carrier = True
+        self._escapes = 0
+        with_speed = self._settings["X"] > 0
+        text = self.settings.connect_text if with_speed else "CONNECT"
+        number = self.settings.connect_number if with_speed else 1
+        return [*self._show_lines(), *self._say(text, number), CallAnswered()]
+
+    def _on_hook(self, result: str = "") -> list[SimulatedAction]:
+        """Go on-hook, from whatever state."""
+        dropped: list[SimulatedAction] = [CallDropped()] if self._call else []
+        if self._mode is _Mode.COMMAND and not self._carrier:
+            dropped = []  # It rings, and goes on ringing.
+        else:
+            self._call = None
+            self._ring_at = math.inf
+        self._mode = _Mode.COMMAND
+        self._carrier = False
+        self._connect_at = self._escape_at = math.inf
+        self._command.clear()
+        return dropped + self._show_lines() + (self._say(result, 3) if result else [])
+
+    def _show_lines(self) -> list[SimulatedAction]:
+        stuck = self.faults.dcd_stuck and self._shown.dcd
+        dcd = self._carrier or self._settings["&C"] == 0 or stuck
+        shown = LinesChanged(dcd=dcd, ri=self._ring_at < math.inf)
+        if shown == self._shown:
+            return []
+        self._shown = shown
+        return [shown]
+
+    def _count_escapes(self, data: bytes, now: float) -> None:
+        """Watch for silence, three escape characters, and silence (the Hayes escape)."""
+        guard_s = self._registers[12] * GUARD_UNIT_S
+        quiet_s = now - self._last_dte_at
+        self._last_dte_at = now
+        self._escape_at = math.inf
+        begun = self._escapes if quiet_s < guard_s or not guard_s else 0
+        may_begin = begun or quiet_s >= guard_s
+        escape = self._registers[2]
+        is_escape = escape < _NO_ESCAPE_FROM and data.count(escape) == len(data)
+        self._escapes = begun + len(data) if may_begin and is_escape else 0
+        if self._escapes == 3:  # noqa: PLR2004  # as the escape sequence has it
+            self._escape_at = now + guard_s
+
+    # Commands.
+
+    def _typed(self, byte: int, now: float) -> list[SimulatedAction]:
+        echo: list[SimulatedAction] = []
+        if self._settings["E"] or self.faults.echo_stuck:
+            echo = [ToDte(bytes([byte]))]
+        if byte == self._registers[3]:
+            command = bytes(self._command)
+            self._command.clear()
+            return echo + self._line_typed(command, now)
+        if byte == self._registers[5]:
+            del self._command[-1:]
+        elif len(self._command) <= COMMAND_BYTES_MAX and byte >= ord(" "):
+            self._command.append(byte)
+        if bytes(self._command).upper() == b"A/":
+            self._command.clear()
+            return echo + self._line_typed(self._last_command, now)
+        return echo
+
+    def _line_typed(self, typed: bytes, now: float) -> list[SimulatedAction]:
+        command = typed.decode("latin-1").upper().replace(" ", "")
+        if not command.startswith("AT"):
+            return []
+        self._last_command = typed
+        if self.faults.refuses and self.faults.refuses in command:
+            return self._say("ERROR", 4)
+        if len(typed) > COMMAND_BYTES_MAX:
+            return self._say("ERROR", 4)
+        actions: list[SimulatedAction] = []
+        at = len("AT")
+        while at < len(command):
+            found = _COMMAND.match(command, at)
+            if found is None:
+                return actions + self._say("ERROR", 4)
+            more = self._execute(found, now)
+            if more is None:
+                return actions + self._say("ERROR", 4)
+            actions += more
+            if self._mode is not _Mode.COMMAND or found["name"] == "Z":
+                break
+            at = found.end()
+        was_left = self._mode is not _Mode.COMMAND
+        return actions if was_left else actions + self._say("OK", 0)
+
+    def _execute(self, found: re.Match[str], now: float) -> list[SimulatedAction] | None:
+        """Carry out one command; None if it is refused."""
+        if found["id"]:
+            self._caller_ids = found["on"] == "1"
+            return []
+        if found["register"]:
+            return self._access(int(found["register"]), found["value"])
+        name, number = found["name"], int(found["number"] or 0)
+        if number > _RANGES.get(name, -1):
+            return None
+        match name:
+            case "A":
+                return self._answer(now)
+            case "H" if number == 0:
+                was_up = self._carrier
+                actions = self._on_hook()
+                return actions + self._say("NO CARRIER", 3) if was_up else actions
+            case "O":
+                if not self._carrier:
+                    return None
+                return self._connect()[:-1]
+            case "I":
+                return self._tell("\r\nSimulated Hayes modem\r\n")
+            case "Z" | "&F":
+                actions = self._on_hook() if name == "Z" else []
+                self._restore()
+                return actions + self._show_lines()
+            case _:
+                self._settings[name] = number
+                return self._show_lines()
+
+    def _access(self, register: int, value: str | None) -> list[SimulatedAction] | None:
+        if register not in self._registers:
+            return None
+        if value is None:
+            return self._tell(f"\r\n{self._registers[register]:03}\r\n")
+        if int(value) > 255:  # noqa: PLR2004  # a register is a byte
+            return None
+        self._registers[register] = int(value)
+        return []
+
+    def _restore(self) -> None:
+        """Set everything as it left the factory."""
+        self._registers = dict(_REGISTERS)
+        self._settings = {"E": 1, "Q": 0, "V": 1, "X": 4, "&C": 1, "&D": 2}
+        self._caller_ids = False
+
+    # Results.
+
+    def _say(self, result: str, number: int) -> list[SimulatedAction]:
+        if self._settings["Q"]:
+            return []
+        return self._tell(f"\r\n{result}\r\n" if self._settings["V"] else f"{number}\r")
+
+    def _tell(self, text: str) -> list[SimulatedAction]:
+        said = text.encode("ascii")
+        if self.faults.silent:
+            return []
+        if not self.faults.splits_results:
+            return [ToDte(said)]
+        third = len(said) // 3
+        pieces = (said[:third], said[third : 2 * third], said[2 * third :])
+        return [ToDte(piece) for piece in pieces if piece]
