@@ -1,7 +1,7 @@
 """A histogram of durations over plain integers, for the loops that have no time for more.
 
-One `observe` is a binary search and two additions; everything that Prometheus wants of it is made
-when it scrapes.  Not thread-safe: an event loop's own.
+Pure.  One `observe` is a binary search and two additions; what Prometheus wants of it is made when
+it scrapes (`dialgate.metrics`).  Not thread-safe: an event loop's own.
 
 Invariant: each observation is in exactly one bucket, the first whose bound is not below it.
 """
@@ -9,13 +9,8 @@ Invariant: each observation is in exactly one bucket, the first whose bound is n
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
-from math import inf
+from collections.abc import Sequence
 from typing import Final
-
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.utils import floatToGoString
 
 __all__ = ["ANSWER_BOUNDS_S", "CALL_BOUNDS_S", "Histogram"]
 
@@ -33,39 +28,17 @@ class Histogram:
         bounds: the buckets' upper bounds in seconds, rising; one without a bound follows them.
     """
 
-    __slots__ = ("_bounds", "_counts", "_sum_s")
+    __slots__ = ("bounds", "counts", "sum_s")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         assert list(bounds) == sorted(set(bounds)), "bounds must rise"
-        self._bounds = tuple(bounds)
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum_s = 0.0
-
-    @property
-    def count(self) -> int:
-        """Observations so far."""
-        return sum(self._counts)
+        self.bounds: Final = tuple(bounds)
+        self.counts: Final = [0] * (len(bounds) + 1)
+        """Durations up to each bound and above the one before; the last: above all of them."""
+        self.sum_s = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one duration; one below 0 (a clock's jest) counts as 0."""
         duration_s = max(seconds, 0.0)
-        self._counts[bisect_left(self._bounds, duration_s)] += 1
-        self._sum_s += duration_s
-
-    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str] = ()) -> None:
-        """Add this histogram to `family` under the values `labels` of the family's labels."""
-        bounds = map(floatToGoString, (*self._bounds, inf))
-        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
-        family.add_metric(labels, buckets, self._sum_s)
-
-    def as_metric(
-        self, name: str, documentation: str, labels: Mapping[str, str] | None = None
-    ) -> HistogramMetricFamily:
-        """Return this histogram as a family of its own, for a collector to yield.
-
-        `name` ends in `_seconds`; `labels` are the same for every bucket.
-        """
-        labels = labels or {}
-        family = HistogramMetricFamily(name, documentation, labels=list(labels))
-        self.add_to(family, list(labels.values()))
-        return family
+        self.counts[bisect_left(self.bounds, duration_s)] += 1
+        self.sum_s += duration_s
