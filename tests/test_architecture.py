@@ -28,7 +28,8 @@ UNTRACKED: Final = {"__pycache__", "build", "dist", "htmlcov"}
 
 REGISTRY: Final = re.compile(
     r"pypi\.(org|python\.org)|pythonhosted\.org|npmjs\.(com|org)|crates\.io"
-    r"|(docker|quay|ghcr)\.io|registry\.k8s\.io|(deb|security)\.debian\.org|(archive|ports)\.ubuntu\.com"
+    r"|(docker|quay|ghcr)\.io|registry\.k8s\.io|(deb|security)\.debian\.org"
+    r"|(archive|ports)\.ubuntu\.com"
 )
 """Hosts of package registries: whoever installs may have a mirror, and sets it elsewhere."""
 
