@@ -21,10 +21,11 @@ import structlog
 import uvloop
 
 from dialgate.errors import DialgateError
+from dialgate.manual import DEFAULT_CONFIG, add_config, new_parser
 from dialgate.settings import Program, Settings, load
 from dialgate.telemetry import LOG_LEVELS, printable, start_log
 
-__all__ = ["EX_SOFTWARE", "Life", "Notifier", "main", "run"]
+__all__ = ["EX_SOFTWARE", "Life", "Notifier", "main", "program_parser", "run"]
 
 EX_SOFTWARE: Final = 70
 """Exit status after an exception that nobody expected (sysexits.h)."""
@@ -32,6 +33,19 @@ EX_SIGNAL: Final = 128
 """Exit status after a forced stop, plus the signal's number."""
 
 STATUS_CHARS_MAX: Final = 200
+
+_DESCRIPTIONS: Final[Mapping[Program, str]] = {
+    "broker": "Runs the broker of the table [broker]: it gives each call to an auth worker and "
+    "shows operators all ports. It keeps nothing on disk.",
+    "worker": "Runs the auth worker of the table [worker]: it asks callers who they are, by the "
+    "policies and authenticators of the configuration.",
+    "agent": "Runs the port agent of the table [agent]: it answers this machine's modems, lets "
+    "the workers authenticate each caller and connects who is admitted to his service.",
+}
+_EXIT_STATUS: Final = (
+    "0    drained\n1    could not start; standard error says why\n2    wrong usage\n"
+    "70   unexpected error; the log has it\n1xx  stopped at once by signal 1xx - 128"
+)
 
 log = structlog.get_logger()
 
@@ -89,10 +103,7 @@ Serve = Callable[[Settings, Life], Coroutine[Any, Any, None]]
 
 def main(program: Program, serve: Serve, argv: Sequence[str]) -> int:
     """Run `serve` with the settings that `argv` names, and return the exit status."""
-    parser = argparse.ArgumentParser(prog=f"dialgate {program}", allow_abbrev=False)
-    parser.add_argument("--config", required=True, metavar="FILE", help="the configuration file")
-    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
-    arguments = parser.parse_args(argv)
+    arguments = program_parser(program, _DESCRIPTIONS[program]).parse_args(argv)
     start_log(program, arguments.log_level)
 
     async def served(life: Life) -> None:
@@ -118,6 +129,25 @@ def run(serve: Callable[[Life], Coroutine[Any, Any, None]]) -> int:
         for each in expected:
             print(each.report, file=sys.stderr)  # noqa: T201 - read by whoever started the program
         return expected[0].exit_status
+
+
+def program_parser(program: str, description: str) -> argparse.ArgumentParser:
+    """Return the parser of a program that runs until it is told to stop."""
+    parser = new_parser(
+        program,
+        f"""{description}
+
+        It logs to standard error. SIGTERM or SIGINT lets it drain, a second one stops it at once.
+        Under systemd it notifies (Type=notify) and feeds the watchdog.
+        """,
+        examples=[f"dialgate {program} --config {DEFAULT_CONFIG}"],
+        exit_status=_EXIT_STATUS,
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--log-level", choices=LOG_LEVELS, default="info", help="(default: %(default)s)"
+    )
+    return parser
 
 
 async def _supervised(serve: Callable[[Life], Coroutine[Any, Any, None]]) -> int:

@@ -1,0 +1,78 @@
+"""`dialgate port hangup|reset`: an operator's order to one port, and whether it worked."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from typing import Any, Final
+
+from dialgate.cli.client import connect
+from dialgate.codes import Code, describe
+from dialgate.errors import DialgateError
+from dialgate.manual import add_config, new_parser
+
+__all__ = ["run"]
+
+ANSWER_S: Final = 30.0
+"""How long an agent may take: hanging up waits for the modem."""
+
+_DONE: Final = {"hangup": "hung up", "reset": "reset"}
+
+
+def run(_command: str, arguments: Sequence[str]) -> int:
+    """Send the order by way of the broker.
+
+    Raises:
+        DialgateError: it could not be carried out.
+    """
+    parser = new_parser(
+        "port",
+        """
+        Gives an order to a port through the broker and waits until its agent says whether it
+        worked.
+
+        hangup ends the call that is on the port; reset does so too, then makes the modem ready
+        anew, whatever state the port is in.
+        """,
+        examples=["dialgate port hangup oslo/1", "dialgate port reset oslo/1 --reason 'no answer'"],
+    )
+    parser.add_argument("act", choices=list(_DONE))
+    parser.add_argument("hport", metavar="HPORT", help="the port, as `dialgate ports` shows it")
+    add_config(parser)
+    parser.add_argument("--agent", metavar="NAME", help="which agent's, when several have HPORT")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="written to log and record")
+    options = parser.parse_args(arguments)
+    order = {
+        "hport": options.hport,
+        "act": options.act,
+        "operator": _operator(),
+        "reason": options.reason,
+    }
+    if options.agent is not None:
+        order["agent"] = options.agent
+    answer = connect(options.config).post("/api/v1/ports/command", order, ANSWER_S)
+    reason = _refusal(answer)
+    if reason:
+        raise DialgateError(f"{options.hport}: not {_DONE[options.act]}: {reason}")
+    print(f"{options.hport}: {_DONE[options.act]}")
+    return 0
+
+
+def _refusal(answer: dict[str, Any]) -> str:
+    """Return why the order failed, or nothing when it worked."""
+    match answer.get("code"):
+        case 0 | [_, 0]:
+            return ""
+        case [str(namespace), int(number)]:
+            name = describe(Code(namespace, number))
+            text = answer.get("text")
+            return f"{text} ({name})" if text else name
+        case _:
+            return "the broker's answer has no code"
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user in the password file
+        return "unknown"
