@@ -171,13 +171,12 @@ class Child:
 
     async def _watch(self) -> None:
         """Kill the process when it gives no sign of life."""
-        try:
+        with suppress(TimeoutError):
             while True:
                 await asyncio.wait_for(self._alive.wait(), WATCHDOG_S)
                 self._alive.clear()
-        except TimeoutError:
-            log.error("silent, killed", child=self.program)
-            self._signal(signal.SIGKILL)
+        log.error("silent, killed", child=self.program)
+        self._signal(signal.SIGKILL)
 
     def _read_note(self, channel: socket.socket) -> None:
         """Take one note of the program.  Any note is a sign of life."""

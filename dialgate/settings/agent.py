@@ -53,9 +53,9 @@ class PortSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     no modem lines (every PTY), so the modem's NO CARRIER says it."""
     hangup: Literal["auto", "dtr", "escape"] = "auto"
     """How to hang up: drop DTR, or `+++` and ATH. `auto`: DTR where there are modem lines."""
-    escape_guard_ms: Annotated[int, Meta(ge=20, le=10_000)] = 1000
+    escape_guard_ms: Annotated[int, Meta(ge=0, le=10_000)] = 1000
     """Silence before and after `+++`: register S12 of the modem, plus a little."""
-    answer_timeout_s: Annotated[int, Meta(ge=5, le=255)] = 60
+    answer_timeout_s: Annotated[int, Meta(ge=1, le=255)] = 60
     """How long answering may take until CONNECT."""
     caller_id_wait_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
     """How long to wait for caller id after the last ring before answering."""
@@ -81,7 +81,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """File that keeps the calls' records until a broker has stored them."""
     insecure: bool = False
     """Speak without CURVE. Allowed with brokers on loopback addresses only."""
-    dialog_max_s: Annotated[int, Meta(ge=20, le=3600)] = 600
+    dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600
     """The longest that one caller's authentication may take."""
     ports: Annotated[tuple[PortSettings, ...], Meta(min_length=1, max_length=PORTS_MAX)]
     """The modems, each a `[[agent.ports]]` table."""

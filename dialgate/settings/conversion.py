@@ -60,11 +60,13 @@ def describe(kind: Any) -> str:
 
 def _describe_list(kind: Any, meta: msgspec.Meta | None) -> str:
     item = get_args(kind)[0]
-    noun = "tables" if is_struct(unwrap(item)[0]) else f"text ({describe(item)})"
-    noun = noun.replace("text (text)", "text")
-    if meta is None or meta.max_length is None:
-        return f"a list of {noun}"
-    return f"a list of {meta.min_length or 0} to {meta.max_length} {noun}"
+    text = "a list of "
+    if meta is not None and meta.max_length is not None:
+        text += f"{meta.min_length or 0} to {meta.max_length} "
+    if is_struct(unwrap(item)[0]):
+        return f"{text}tables"
+    each = describe(item)
+    return f"{text}texts" if each == "text" else f"{text}texts, each {each}"
 
 
 def struct_from(kind: Any, table: Any, path: Path, findings: Findings) -> Any:

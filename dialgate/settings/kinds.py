@@ -37,7 +37,7 @@ Glob = Annotated[
     str,
     Meta(
         pattern=r"\A[!-~]{1,128}\Z",
-        description="a pattern of 1 to 128 printable characters; * ? [abc] match as in a shell",
+        description="a pattern of 1 to 128 printable ASCII characters",
     ),
 ]
 """Compared as `fnmatch.fnmatchcase` does: * also matches a slash."""

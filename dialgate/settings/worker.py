@@ -32,7 +32,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Passwords that are checked at once; each takes 19 MiB and about 40 ms of one core."""
     reattach_s: Annotated[int, Meta(ge=1, le=600)] = 30
     """How long a dialog whose session is over waits, silent, to be found again."""
-    dialog_max_s: Annotated[int, Meta(ge=20, le=3600)] = 600
+    dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600
     """The longest that one dialog may take."""
 
 
@@ -47,7 +47,7 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Names of authenticators, asked in this order."""
     tries: Annotated[int, Meta(ge=1, le=10)] = 3
     """Tries in one call; after the last the line is hung up."""
-    login_timeout_s: Annotated[int, Meta(ge=5, le=600)] = 60
+    login_timeout_s: Annotated[int, Meta(ge=1, le=600)] = 60
     """How long a caller may take for each answer."""
     retry_delay_s: Annotated[float, Meta(ge=0, le=60)] = 2.0
     """Pause after a failed try."""
