@@ -98,6 +98,8 @@ class StateError(DialgateError):
 class ListenError(DialgateError):
     """An address that can't be listened on, mostly because another program does."""
 
+    exit_status = 69  # EX_UNAVAILABLE (sysexits.h): may pass, so systemd tries again
+
 
 class BackendUnavailable(DialgateError):
     """The source of truth can't be asked, so there is no decision about the user."""
