@@ -10,44 +10,33 @@ Not here: sealed bodies (first byte 0xC1, protocol §7), which come later and ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.structs import force_setattr
 
-from dialgate.codes import NO_ERROR, Code
+from dialgate.codes import NO_ERROR
+from dialgate.wire.fields import (
+    Body,
+    Bytes,
+    Hport,
+    Id,
+    Milliseconds,
+    Name,
+    Seconds,
+    Seq,
+    Text,
+    WireCode,
+)
 from dialgate.wire.limits import (
     ATTEMPT_MAX,
-    BODY_BYTES_MAX,
     COOKIE_BYTES_MAX,
     DOMAIN_BYTES_MAX,
     HPORT_CHARS_MAX,
     ID_BYTES,
-    NAME_CHARS_MAX,
     PROTOCOL,
-    TEXT_CHARS_MAX,
     USERNAME_BYTES_MAX,
 )
 from dialgate.wire.verbs import Verb
-
-Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"^[^\x00-\x20\x7f]+$")]
-"""Name of a peer, a site or a pool: no spaces, no control characters."""
-Hport = Annotated[
-    str, Meta(min_length=1, max_length=HPORT_CHARS_MAX, pattern=r"^[^\x00-\x20\x7f]+$")
-]
-"""Handle of a port at its agent.  Used for call after call: never an identity by itself."""
-Id = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
-"""16 bytes that name one process, call, record or command."""
-Text = Annotated[str, Meta(max_length=TEXT_CHARS_MAX)]
-Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
-Seconds = Annotated[int, Meta(ge=0, le=86400)]
-Seq = Annotated[int, Meta(ge=0, le=ATTEMPT_MAX)]
-Bytes = Annotated[bytes, Meta(max_length=BODY_BYTES_MAX)]
-if TYPE_CHECKING:
-    WireCode = Code
-else:
-    WireCode = Code | Literal[0]
-"""0 or `[namespace, number]`.  Decoding turns every spelling of 0 into `NO_ERROR`."""
 
 SUCCESS: Final = 1
 """SECURITYMSG_SUCCESS: the caller is who he says."""
@@ -55,27 +44,6 @@ FAILURE: Final = 2
 """SECURITYMSG_FAILURE: the user was refused."""
 ERROR: Final = 3
 """SECURITYMSG_ERROR: no decision could be made.  Never counts against the user."""
-
-
-class Body(Struct, frozen=True, kw_only=True, gc=False):
-    """Base of every body.  A body's fields are only ever appended, with a default."""
-
-    code_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields that hold a code, which travels as 0 or `[namespace, number]`."""
-
-    def __post_init__(self) -> None:
-        """Give every code its one spelling.
-
-        Raises:
-            ValueError: a code's namespace is unknown or its number negative.
-        """
-        for field in self.code_fields:
-            value = getattr(self, field)
-            if value == 0 or value[1] == 0:
-                force_setattr(self, field, NO_ERROR)
-            elif value[0] not in {"win", "ras", "mpr"} or value[1] < 0:
-                msg = f"`{field}` is no code: 0 or [namespace, number], namespace win, ras or mpr"
-                raise ValueError(msg)
 
 
 class Hello(Body, frozen=True, kw_only=True):
@@ -113,15 +81,21 @@ class Welcome(Body, frozen=True, kw_only=True):
     """The broker accepts a session and states its numbers."""
 
     protocol: int
+    """DSP version; this is 1."""
     name: Name
     """The broker's."""
     instance: Id
     """The broker's."""
     heartbeat_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 1000
+    """After so long without sending, a side sends PING; three of them in silence are a loss."""
     end_lease_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 10_000
+    """How long after END a dialog may still be held."""
     queue_timeout_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 10_000
+    """How long a BEGIN waits for a worker."""
     frame_bytes_max: Annotated[int, Meta(ge=1)]
+    """Largest frame the broker takes."""
     body_bytes_max: Annotated[int, Meta(ge=1)]
+    """Largest body the broker takes."""
 
 
 class Ready(Body, frozen=True, kw_only=True):
@@ -142,6 +116,7 @@ class Drain(Body, frozen=True, kw_only=True):
     """The sender goes away, or (to a worker) an operator's order."""
 
     deadline_ms: Milliseconds
+    """How long until the sender, or the worker, is gone."""
 
 
 class Bye(Body, frozen=True, kw_only=True):
@@ -149,6 +124,7 @@ class Bye(Body, frozen=True, kw_only=True):
 
     code_fields = ("code",)
     code: WireCode
+    """Why; 0 = an orderly end."""
 
 
 class Error(Body, frozen=True, kw_only=True):
@@ -156,13 +132,16 @@ class Error(Body, frozen=True, kw_only=True):
 
     code_fields = ("code",)
     code: WireCode
+    """What kind of refusal."""
     text: Text
+    """What was refused and why, for a person."""
 
 
 class LineState(Struct, frozen=True, kw_only=True):
     """One port as its agent sees it, for observers."""
 
     hport: Hport
+    """The port."""
     state: Literal[
         "idle",
         "ringing",
@@ -175,7 +154,9 @@ class LineState(Struct, frozen=True, kw_only=True):
         "quarantined",
         "unknown",
     ]
+    """Where it stands."""
     reason: Text
+    """Why it is there, when that is not plain."""
     since_ms: Milliseconds
     """How long it has been in this state."""
 
@@ -184,6 +165,7 @@ class Lines(Body, frozen=True, kw_only=True):
     """The agent's ports: after WELCOME all of them, then changes."""
 
     lines: Annotated[tuple[LineState, ...], Meta(max_length=512)]
+    """Ports, each at most once."""
     complete: bool
     """With the last message of the whole list, and with every change after it."""
 
@@ -192,12 +174,17 @@ class Command(Body, frozen=True, kw_only=True):
     """An operator's order to an agent."""
 
     id: Id
+    """Names the command; its COMMANDED repeats it."""
     hport: Annotated[str, Meta(max_length=HPORT_CHARS_MAX)]
     """"" is the whole agent."""
     act: Literal["hangup", "reset", "probe", "disable", "enable", "drain", "rehome"]
+    """drain: let calls end, answer none; rehome: back to the first reachable broker."""
     mode: Literal["", "busy", "ring"]
+    """For disable: what callers hear meanwhile."""
     operator: Text
+    """Who orders it."""
     reason: Text
+    """Why, for the record."""
 
 
 class Commanded(Body, frozen=True, kw_only=True):
@@ -205,25 +192,31 @@ class Commanded(Body, frozen=True, kw_only=True):
 
     code_fields = ("code",)
     id: Id
+    """The command's."""
     code: WireCode
+    """0 = done, on the port itself."""
 
 
 class Recorded(Body, frozen=True, kw_only=True):
     """Records that the broker has stored durably."""
 
     records: Annotated[tuple[Id, ...], Meta(max_length=512)]
+    """Their ids."""
 
 
 class Begin(Body, frozen=True, kw_only=True):
     """RasSecurityDialogBegin: authenticate the caller on this port."""
 
     hport: Hport
+    """The port's handle at its agent."""
     pool: Name = "default"
+    """Which workers may be given it."""
     owner: Annotated[bytes, Meta(max_length=ID_BYTES)] = b""
     """Instance of the worker last accepted in this dialog; empty if none was."""
     seq: Seq = 0
     """Last SEND or RECEIVE accepted, answered or not; 0 if none was."""
     call: Id
+    """The call's id in its records."""
     cookie: Annotated[bytes, Meta(max_length=COOKIE_BYTES_MAX)] = b""
     """What the last RECEIVE accepted gave; empty before it."""
     facts: Bytes
@@ -240,14 +233,19 @@ class Facts(Body, frozen=True, kw_only=True):
     """What the agent knows of the call; inside BEGIN's `facts`."""
 
     site: Name
+    """The agent's site."""
     agent: Name
+    """The agent's name."""
     device: Text
+    """The port's device: GetInfo's DeviceName."""
     caller: Text = ""
     """Number that called; empty if it is withheld, unavailable or not delivered."""
     called: Text = ""
+    """Number that was called, where the line tells it."""
     connect_speed: Annotated[int, Meta(ge=0)] = 0
     """Bits per second of the CONNECT line; 0 if it told none."""
     connect_text: Text = ""
+    """The CONNECT line's text behind the word."""
     send_size: Annotated[int, Meta(ge=1, le=65535)]
     """Most bytes of one SEND's data."""
     recv_size: Annotated[int, Meta(ge=1, le=65535)]
@@ -261,6 +259,7 @@ class Refused(Body, frozen=True, kw_only=True):
 
     code_fields = ("code",)
     code: WireCode
+    """Why; 1311 and 170 (win) leave the dialog open for another broker."""
 
 
 class Send(Body, frozen=True, kw_only=True):
@@ -269,17 +268,24 @@ class Send(Body, frozen=True, kw_only=True):
     worker: Id
     """The sender's instance."""
     seq: Annotated[int, Meta(ge=1, le=ATTEMPT_MAX)]
+    """Rises by one with each SEND or RECEIVE of the dialog."""
     data: Bytes
+    """Written to the line unchanged."""
 
 
 class Receive(Body, frozen=True, kw_only=True):
     """RasSecurityDialogReceive: show `prompt`, then wait for the caller's answer."""
 
     worker: Id
+    """The sender's instance."""
     seq: Annotated[int, Meta(ge=1, le=ATTEMPT_MAX)]
+    """Rises by one with each SEND or RECEIVE of the dialog."""
     prompt: Bytes
+    """Written to the line, unchanged, before the caller's answer is awaited."""
     mode: Literal["line", "raw"]
+    """A line without its end, or whatever has come."""
     echo: Literal["on", "off", "mask"]
+    """What the caller sees of his typing; mask shows `*`."""
     limit: Annotated[int, Meta(ge=1, le=65535)]
     """Most bytes of the answer."""
     timeout_s: Seconds
@@ -293,8 +299,11 @@ class Received(Body, frozen=True, kw_only=True):
 
     code_fields = ("status",)
     seq: Annotated[int, Meta(ge=1, le=ATTEMPT_MAX)]
+    """The RECEIVE's that it answers."""
     status: WireCode
+    """0, or why `data` is empty or incomplete."""
     data: Bytes
+    """The answer."""
 
     def __repr__(self) -> str:
         """Name the answer's length only: it may be a password."""
@@ -306,10 +315,15 @@ class Complete(Body, frozen=True, kw_only=True):
 
     code_fields = ("error",)
     worker: Id
+    """The sender's instance."""
     msg_id: Literal[1, 2, 3]
+    """SECURITYMSG_SUCCESS, FAILURE or ERROR."""
     error: WireCode
+    """dwError: nonzero in an ERROR, 0 in every other verdict."""
     username: str
+    """At most 256 bytes of UTF-8; not empty in a SUCCESS."""
     domain: str
+    """At most 255 bytes of UTF-8."""
     attributes: dict[str, Any]
     """service, session_timeout_s, idle_timeout_s, callback_number, message, class …"""
 
@@ -335,6 +349,7 @@ class End(Body, frozen=True, kw_only=True):
 
     code_fields = ("reason",)
     reason: WireCode
+    """0 = normal; else abnormal."""
 
 
 class EndReply(Body, frozen=True, kw_only=True):
@@ -342,6 +357,7 @@ class EndReply(Body, frozen=True, kw_only=True):
 
     code_fields = ("code",)
     code: WireCode
+    """Usually ["ras", 619], port disconnected."""
 
 
 class Lost(Body, frozen=True, kw_only=True):
@@ -349,6 +365,7 @@ class Lost(Body, frozen=True, kw_only=True):
 
     code_fields = ("code",)
     code: WireCode
+    """Why.  With a nil dialog: there is no session on this connection; open a new one."""
 
 
 BODIES: Final[dict[Verb, type[Body]]] = {

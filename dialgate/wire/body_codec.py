@@ -12,8 +12,9 @@ import msgpack
 import msgspec
 
 from dialgate.errors import BodyError
-from dialgate.wire.bodies import BODIES, Body
+from dialgate.wire.bodies import BODIES
 from dialgate.wire.envelope import encode_message
+from dialgate.wire.fields import Body
 from dialgate.wire.limits import BODY_BYTES_MAX
 from dialgate.wire.verbs import Verb
 
