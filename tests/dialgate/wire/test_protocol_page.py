@@ -82,7 +82,7 @@ def spell_default(field: inspect.Field) -> str:
     if field.default == b"":
         return "empty"
     value: Any = list(field.default) if isinstance(field.default, tuple) else field.default
-    return json.dumps(value)
+    return str(json.dumps(value))
 
 
 def spell(struct: type[msgspec.Struct]) -> list[list[str]]:
