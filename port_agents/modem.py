@@ -18,7 +18,8 @@ from each of them to IDLE or to FAULTED, which tries again; no byte is handed on
 unless it came behind this call's CONNECT.
 
 With DCD watched, DCD alone says whether there is a call; a caller who types NO CARRIER types text.
-Where DCD is ignored or the device has none, that line is the only sign there is.
+Where DCD is ignored or the device has none, that line is the only sign there is; a caller who types
+it hangs up on himself, and no more than that: the modem is hung up by the escape sequence.
 """
 
 from __future__ import annotations
@@ -107,7 +108,12 @@ class Modem(ModemArming):
         self._early = bytearray()
         self._watch = CarrierWatch()
 
-    # Inputs; `opened` and `deadline` are inherited.
+    # Inputs; `deadline` is inherited.
+
+    def opened(self, lines: ModemLines | None, now: float) -> list[Action]:
+        """Take note that the device is open; `lines` None means that it has no modem lines."""
+        ended = self._end_call(Raserror.ERROR_HARDWARE_FAILURE.code)
+        return ended + self._begin(lines, now)
 
     def closed(self, reason: str, now: float) -> list[Action]:  # noqa: ARG002  # as all inputs
         """Take note that the device is gone, or did not open; any call on it is over."""
@@ -134,8 +140,7 @@ class Modem(ModemArming):
             return []
         match self._step:
             case Step.DATA if not lines.dcd:
-                gone = Raserror.ERROR_REMOTE_DISCONNECTION.code
-                return self._lost(gone, now, is_on_hook=True)
+                return self._lost(Raserror.ERROR_REMOTE_DISCONNECTION.code, now)
             case Step.CARRIER if lines.dcd:
                 return self._connected(now)
             case Step.IDLE | Step.RINGING | Step.CALLER_ID if lines.dcd:
@@ -165,7 +170,7 @@ class Modem(ModemArming):
             return [Reopen(0.0)]
         if self._step in _IN_CALL:
             return self._lost(Raserror.ERROR_USER_DISCONNECTION.code, now)
-        return self.opened(self._lines, now)
+        return self._begin(self._lines, now)
 
     def tick(self, now: float) -> list[Action]:
         """Do what time has made due."""
@@ -216,9 +221,9 @@ class Modem(ModemArming):
             case Step.ANSWER, Connect():
                 return self._answered(result, now)
             case Step.ANSWER, NoCall(code):
-                return self._lost(code, now, is_on_hook=True)
+                return self._lost(code, now)
             case Step.ANSWER, Error():
-                return self._lost(Raserror.ERROR_FROM_DEVICE.code, now, is_on_hook=True)
+                return self._lost(Raserror.ERROR_FROM_DEVICE.code, now)
             case _:
                 return self._arming_heard(result, line, now)
 
@@ -285,17 +290,16 @@ class Modem(ModemArming):
         heard, gone = self._watch.feed(data)
         actions: list[Action] = [CallerBytes(heard)] if heard else []
         if gone:
-            code = Raserror.ERROR_REMOTE_DISCONNECTION.code
-            return actions + self._lost(code, now, is_on_hook=True)
+            return actions + self._lost(Raserror.ERROR_REMOTE_DISCONNECTION.code, now)
         if not self._watch.holds:
             self._deadline = math.inf
         elif heard or self._deadline == math.inf:
             self._deadline = now + HOLD_S
         return actions
 
-    def _lost(self, code: Code, now: float, *, is_on_hook: bool = False) -> list[Action]:
+    def _lost(self, code: Code, now: float) -> list[Action]:
         """End a call that its caller or the modem gave up, or an operator cut."""
-        return self._end_call(code) + self._go_on_hook(now, gone=is_on_hook)
+        return self._end_call(code) + self._go_on_hook(now)
 
     def _unasked(self, now: float) -> list[Action]:
         """Hang up a carrier that we did not ask for: nobody gets in by the modem's own will."""

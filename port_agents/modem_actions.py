@@ -112,7 +112,7 @@ class ModemSettings:
     ring_timeout_s: float = 10.0
     """Silence after a RING by which the caller has given up."""
     escape_guard_ms: int = 1000
-    """Silence before and after `+++`; not less than the modem's S12."""
+    """Silence before and after `+++`; more than the modem's S12, or a caller may outlast it."""
     dtr_low_ms: int = 1000
     fault_retry_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0)
     """Waits before the first, second … new try of a faulted or closed modem; the last one stays."""

@@ -5,14 +5,17 @@ hung up, initialised and, if it can't serve, tried again.
 
 ```
  DTR_LOW ---> DCD_FALL ------+
-                             v   all OK
- GUARD -> ESCAPE -> ON_HOOK -> SETTLE -> INIT -------> IDLE
+                             v     all OK
+ GUARD -> ESCAPE -> ON_HOOK -> SETTLE -> INIT -> IDLE
    ^                                      |  refused, silent, DCD stuck
-   +--------- first command unanswered ---+--------> FAULTED -> (again)
+   +-------------------------------- FAULTED
 ```
 
-Invariant: every step but CLOSED and IDLE has a deadline, and no cycle of steps lacks FAULTED, so
-the modem is IDLE or FAULTED within a bound; FAULTED tries again, later and later.
+Invariants: every step but CLOSED and IDLE has a deadline, and no cycle of steps lacks FAULTED, so
+the modem is IDLE or FAULTED within a bound; FAULTED tries again, later and later.  Init commands
+are sent only when no caller can answer them: DCD is down, or the escape sequence, which no caller
+can send or suppress, came before them.  (A caller who types NO CARRIER and then plays the modem
+would otherwise be taken for the next call, without a hang-up.)
 """
 
 from __future__ import annotations
@@ -71,9 +74,9 @@ class Step(Enum):
     """The end of the pulse on DTR."""
     DCD_FALL = auto()
     GUARD = auto()
-    """The silence before the escape sequence."""
+    """The end of the silence before the escape sequence."""
     ESCAPE = auto()
-    """OK to the escape sequence."""
+    """The end of the silence behind it."""
     ON_HOOK = auto()
     """OK to ATH."""
     FAULTED = auto()
@@ -110,8 +113,6 @@ class ModemArming:
         self._lines: ModemLines | None = None
         self._results = ResultLines()
         self._init_next = 0
-        self._rescued = False
-        """Whether the escape sequence was tried on a silent modem since it was last armed."""
         self._after_call = False
         """Whether the hang-up under way ends a call of ours: then DCD has to fall."""
         self._tries_failed = 0
@@ -125,8 +126,10 @@ class ModemArming:
         """Return when `tick` is due, `math.inf` if it isn't."""
         return self._deadline
 
-    def opened(self, lines: ModemLines | None, now: float) -> list[Action]:
-        """Take note that the device is open; `lines` None means that it has no modem lines."""
+    # For the calls built on this.
+
+    def _begin(self, lines: ModemLines | None, now: float) -> list[Action]:
+        """Start from an open device, unless it can't be worked as it is set."""
         self._lines = lines
         if lines is None and self.settings.dcd == "auto":
             return self._fault('the device has no modem lines: set dcd = "ignore" for it', now)
@@ -135,17 +138,14 @@ class ModemArming:
         raise_dtr: list[Action] = [] if lines is None else [SetDtr(on=True)]
         return raise_dtr + self._start(now)
 
-    # For the calls built on this.
-
-    def _go_on_hook(self, now: float, *, gone: bool = False) -> list[Action]:
-        """Hang up after a call.  `gone`: the modem itself said that it is on-hook."""
+    def _go_on_hook(self, now: float) -> list[Action]:
+        """Hang up after a call."""
         self._after_call = True
-        return self._drop_carrier(now, gone=gone)
+        return self._drop_carrier(now)
 
     def _armed(self) -> list[Action]:
         self._goto(Step.IDLE)
         self._tries_failed = 0
-        self._rescued = False
         self.reason = ""
         return [Armed()]
 
@@ -157,13 +157,14 @@ class ModemArming:
             case Step.INIT, Error():
                 said = f'init command "{self._command}": the modem said "{printable(line)}"'
                 return self._fault(said, now)
-            case Step.GUARD | Step.ESCAPE, NoCall() if not self._has_carrier:
-                return self._settle(now)
             case Step.ESCAPE, Ok():
-                self._goto(Step.ON_HOOK, now + self.settings.command_timeout_s)
-                return [Write(b"ATH\r")]
-            case Step.ON_HOOK, Ok():
+                return []  # The modem's, or typed by a caller: ATH waits for the silence to end.
+            case Step.ON_HOOK, Ok() if self._after_call:
                 return self._on_hook(now)
+            case Step.ON_HOOK, Ok():
+                return self._settle(now)  # DCD may be up for want of &C1 in init.
+            case Step.ON_HOOK, NoCall():
+                return []  # OK follows.
             case _:
                 self.counters.stray_results += 1
                 return []
@@ -175,19 +176,26 @@ class ModemArming:
                 self._results.clear()
                 return [Flush(), *self._next_command(now)]
             case Step.INIT:
-                return self._unanswered(now)
+                within = f"{self.settings.command_timeout_s:g} s"
+                return self._fault(f'init command "{self._command}": no answer in {within}', now)
             case Step.DTR_LOW:
                 return [SetDtr(on=True), *self._on_hook(now)]
             case Step.DCD_FALL if self._after_call:
                 return self._fault(_DCD_STUCK, now)
             case Step.GUARD:
-                self._goto(Step.ESCAPE, now + self._guard_s + self.settings.command_timeout_s)
+                self._goto(Step.ESCAPE, now + self._guard_s + SETTLE_S)
                 return [Write(b"+++")]
-            case Step.ESCAPE | Step.ON_HOOK | Step.DCD_FALL:
+            case Step.ESCAPE:
+                self._goto(Step.ON_HOOK, now + self.settings.command_timeout_s)
+                # To a modem that was in command state all the time, +++ is a command to end.
+                return [Write(b"\rATH\r")]
+            case Step.DCD_FALL:
+                return self._escape(now)
+            case Step.ON_HOOK:
                 # Whether the modem is there at all, the init commands will tell.
                 return self._settle(now)
             case Step.FAULTED:
-                return self.opened(self._lines, now)
+                return self._begin(self._lines, now)
             case _:
                 raise AssertionError(f"{self._step} has no deadline")
 
@@ -219,22 +227,22 @@ class ModemArming:
 
     def _start(self, now: float) -> list[Action]:
         """Bring a modem of which nothing is known to IDLE; a call of an earlier run may be up."""
-        self._rescued = False
         self._after_call = False
-        if self._has_carrier:
-            return self._drop_carrier(now)
-        return self._settle(now)
+        if self._watches_dcd and not self._has_carrier:
+            return self._settle(now)
+        return self._drop_carrier(now)
 
-    def _drop_carrier(self, now: float, *, gone: bool = False) -> list[Action]:
+    def _drop_carrier(self, now: float) -> list[Action]:
         self._results.clear()
         hangup = self.settings.hangup
         if hangup == "dtr" or (hangup == "auto" and self._watches_dcd):
             self._goto(Step.DTR_LOW, now + self.settings.dtr_low_ms / 1000)
             return [Flush(), SetDtr(on=False)]
-        if gone:
-            return [Flush(), *self._settle(now)]
+        return [Flush(), *self._escape(now)]
+
+    def _escape(self, now: float) -> list[Action]:
         self._goto(Step.GUARD, now + self._guard_s)
-        return [Flush()]
+        return []
 
     def _on_hook(self, now: float) -> list[Action]:
         if not self._has_carrier:
@@ -267,20 +275,6 @@ class ModemArming:
                 now,
             )
         return self._next_command(now)
-
-    def _unanswered(self, now: float) -> list[Action]:
-        """Deal with silence after an init command.
-
-        A modem that has said nothing yet may be in data mode, in a call that an earlier run of the
-        agent did not end: the escape sequence is tried once before it is declared faulted.
-        """
-        if self._init_next == 0 and not self._rescued:
-            self._rescued = True
-            self.reason = f'no answer to "{self._command}": hanging up what call may still be up'
-            self._goto(Step.GUARD, now + self._guard_s)
-            return []
-        within = f"{self.settings.command_timeout_s:g} s"
-        return self._fault(f'init command "{self._command}": no answer in {within}', now)
 
     @property
     def _command(self) -> str:
