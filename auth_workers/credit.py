@@ -1,0 +1,83 @@
+"""How many BEGINs each broker may send a worker (docs/protocol.md §6.8).
+
+Credit is a running total a session: it only rises, and every BEGIN that came in the session counts,
+also those that were sent without asking because the dialog was this worker's already.  Sans-IO.
+
+Invariant: what a grant leaves unspent over all sessions is at most the free capacity, and in one
+session at most that session's share of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Credit"]
+
+
+@dataclass(slots=True)
+class _Account:
+    granted: int = 0
+    spent: int = 0
+
+    @property
+    def unspent(self) -> int:
+        """What the broker may still send; BEGINs beyond the credit are no debt."""
+        return max(0, self.granted - self.spent)
+
+
+class Credit:
+    """The accounts of a worker's sessions.
+
+    Args:
+        capacity: dialogs that the worker has open at a time.
+        links: brokers that it is configured to serve.  Each one's share is kept for it while it is
+            away, or the first to come would take all and the next find nothing.
+    """
+
+    def __init__(self, capacity: int, links: int) -> None:
+        self._capacity = capacity
+        self._links = max(1, links)
+        self._accounts: dict[int, _Account] = {}
+
+    @property
+    def unspent(self) -> int:
+        """BEGINs that may come unasked, over all sessions."""
+        return sum(account.unspent for account in self._accounts.values())
+
+    def open(self, session: int) -> None:
+        """Begin an account."""
+        self._accounts[session] = _Account()
+
+    def close(self, session: int) -> None:
+        """Forget an account; its credit is for others."""
+        self._accounts.pop(session, None)
+
+    def spend(self, session: int) -> None:
+        """Count a BEGIN that came in `session`, whatever becomes of it."""
+        account = self._accounts.get(session)
+        if account is not None:
+            account.spent += 1
+
+    def grant(self, busy: int, *, freed: bool) -> list[tuple[int, int]]:
+        """Return (session, new total) for each account that is worth a READY now.
+
+        Args:
+            busy: dialogs that are open.
+            freed: a dialog has ended or a session has come or gone, so that everyone's credit is
+                filled up; otherwise only those that have spent half of it.
+        """
+        free = max(0, self._capacity - busy)
+        share = -(-free // max(self._links, len(self._accounts)))
+        unspent = self.unspent
+        grants: list[tuple[int, int]] = []
+        # The poorest first: with less free than sessions, credit goes round.
+        for session, account in sorted(self._accounts.items(), key=lambda item: item[1].unspent):
+            has = account.unspent
+            if not freed and has > share // 2:
+                continue
+            more = min(share, free - (unspent - has)) - has
+            if more > 0:
+                account.granted = account.spent + has + more
+                unspent += more
+                grants.append((session, account.granted))
+        return grants

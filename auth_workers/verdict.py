@@ -1,0 +1,87 @@
+"""What an authenticator can come to, as values; and the one place that turns them into COMPLETE.
+
+Refusing a user is a decision like granting; an `Undecided` says that there is none, and never
+counts against the user (docs/protocol.md, `rashost` rule 4: FAILURE against ERROR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from dialgate.codes import NO_ERROR, Code, Winerror
+from dialgate.errors import BodyError
+from dialgate.wire.bodies import ERROR, FAILURE, SUCCESS, Complete
+from dialgate.wire.body_codec import encode_body
+
+__all__ = ["Granted", "Refused", "Undecided", "Verdict", "complete_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The caller is `user`: SECURITYMSG_SUCCESS."""
+
+    user: str
+    """Never empty; at most 256 bytes of UTF-8."""
+    domain: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What the port should do for him: service, session_timeout_s, idle_timeout_s, message …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The caller is not who he says, or may not: SECURITYMSG_FAILURE."""
+
+    user: str = ""
+    """Whom the caller named last; empty if nobody."""
+    domain: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """No decision could be made: SECURITYMSG_ERROR."""
+
+    code: Code
+    """Why; never 0."""
+    user: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+Verdict = Granted | Refused | Undecided
+
+_MALFORMED: Final = Undecided(Winerror.ERROR_INVALID_DATA.code)
+
+
+def complete_of(verdict: Verdict, worker: bytes) -> Complete:
+    """Return COMPLETE's body; a verdict that DSP/1 can't carry becomes ERROR ["win",13].
+
+    So do SUCCESS without a user, ERROR with code 0 and a name that is too long: it is never cut,
+    since a cut name can be another account.
+    """
+    try:
+        complete = _spell(verdict, worker)
+        encode_body(complete)
+    except (BodyError, TypeError, ValueError):
+        return _spell(_MALFORMED, worker)
+    return complete
+
+
+def _spell(verdict: Verdict, worker: bytes) -> Complete:
+    msg_id: Literal[1, 2, 3]
+    match verdict:
+        case Granted(user, domain, attributes):
+            msg_id, error = SUCCESS, NO_ERROR
+        case Refused(user, domain, attributes):
+            msg_id, error = FAILURE, NO_ERROR
+        case Undecided(error, user, attributes):
+            msg_id, domain = ERROR, ""
+    return Complete(
+        worker=worker,
+        msg_id=msg_id,
+        error=error,
+        username=user,
+        domain=domain,
+        attributes=dict(attributes),
+    )
