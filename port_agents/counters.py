@@ -66,5 +66,3 @@ class AgentCounters:
     """Calls over, by disconnect reason."""
     session_losses: int = 0
     """Sessions with brokers that ended without our doing."""
-    local_admissions: int = 0
-    """Callers handed over on the word of a broker of `local_brokers`."""

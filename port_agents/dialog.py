@@ -65,6 +65,8 @@ _BAD_BODY: Final = Winerror.ERROR_INVALID_DATA.code
 _TIMEOUT: Final = Winerror.ERROR_TIMEOUT.code
 _NO_WORKER: Final = Winerror.ERROR_NO_LOGON_SERVERS.code
 _POISON: Final = Raserror.ERROR_AUTH_INTERNAL.code
+_UNDECIDED: Final = frozenset({Phase.WAITING, Phase.BEGUN})
+"""Before a verdict and before END."""
 _OFFERED: Final = frozenset({_NO_WORKER, Winerror.ERROR_BUSY.code})
 """Refusals that another broker may not share."""
 
@@ -93,6 +95,8 @@ class PortDialog:
         """Number of the last BEGIN; 0 before the first."""
         self.verdict: Verdict | None = None
         """The first verdict, a worker's or our own ERROR."""
+        self.reason = NO_ERROR
+        """Of END, or of the end without one; 0: normal, or not ended."""
         self._opening = opening
         self._facts = encode_body(opening.facts)
         self._counters = counters
@@ -121,9 +125,9 @@ class PortDialog:
         return self._used.session
 
     @property
-    def is_offered(self) -> bool:
-        """Whether it waits to be offered to another broker, or to be given up."""
-        return self._refused is not None
+    def answers(self) -> int:
+        """How many answers of the caller went out."""
+        return self._exchange.answers
 
     # Sessions.
 
@@ -140,7 +144,7 @@ class PortDialog:
 
     def move(self, route: Route, cause: Again, now: float) -> list[Action]:
         """BEGIN again by `route` at once, unless there was a verdict or an END."""
-        if self.phase not in {Phase.WAITING, Phase.BEGUN}:
+        if self.phase not in _UNDECIDED:
             return []
         self._route = route
         self._refused = None
@@ -170,13 +174,12 @@ class PortDialog:
         """End with a nonzero reason: caller gone, port failed, an operator or a limit says so."""
         assert not reason.ok, "END(0) is the answer to COMPLETE, no choice of the line"
         self._withdrawn = True
-        match self.phase:
-            case Phase.WAITING:
-                return self._close()
-            case Phase.BEGUN:
-                return self._end(Phase.ENDING, reason, now)
-            case _:
-                return []
+        if self.phase not in _UNDECIDED:
+            return []
+        self.reason = reason
+        if self.phase is Phase.WAITING:
+            return self._close()
+        return self._end(Phase.ENDING, reason, now)
 
     # Time.
 

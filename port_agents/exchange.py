@@ -51,6 +51,8 @@ class Exchange:
         """The last RECEIVE accepted; 0 if none was."""
         self.answer_out = False
         """Whether nothing newer than an answer has come from a worker of this attempt."""
+        self.answers = 0
+        """Answers of the caller that went out; time-outs are none."""
         self._facts = facts
         self._attempt = 0
         self._asked_attempt = 1
@@ -157,6 +159,8 @@ class Exchange:
 
     def _release(self) -> Received | None:
         answer, self._held = self._held, None
+        if answer is not None and answer.status != Winerror.ERROR_TIMEOUT.code:
+            self.answers += 1
         self._is_open = False
         self.answer_out = True
         return answer

@@ -1,0 +1,95 @@
+"""What a verdict means for the caller: which service he gets, how long, what he is told last.
+
+Pure.  Not who is admitted: that is the dialog's word, and the service's own authentication follows
+as it always did (rashost.md, rule 1).
+
+Invariant: a verdict can choose among the services that the configuration has, and can shorten a
+service's limits, never lengthen them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from dialgate.wire.bodies import FAILURE
+from port_agents.call import Call, Disconnect
+from port_agents.dialog_actions import Verdict
+from port_agents.line_actions import Admission, LineSettings, ServiceLimits
+
+__all__ = ["LAST_WORD_BYTES_MAX", "Stay", "admit", "last_word"]
+
+LAST_WORD_BYTES_MAX: Final = 512
+"""Longest last word, so that it leaves before the hang-up at 2400 bit/s."""
+
+_NO_DECISION: Final = "Authentication is not available, try again later"
+
+
+def admit(settings: LineSettings, call: Call, verdict: Verdict) -> tuple[str, Admission]:
+    """Return the service for a caller whose verdict is success, and what it is started with."""
+    wanted = verdict.attributes.get("service")
+    name = wanted if isinstance(wanted, str) and wanted in settings.services else settings.service
+    limits = settings.services.get(name, ServiceLimits())
+    admission = Admission(
+        user=verdict.username,
+        domain=verdict.domain,
+        attributes=verdict.attributes,
+        hport=settings.hport,
+        site=settings.site,
+        call=call.id,
+        caller=call.caller.number,
+        connect_speed=call.connect_speed,
+        session_timeout_s=_shorter(limits.session_timeout_s, verdict, "session_timeout_s"),
+        idle_timeout_s=_shorter(limits.idle_timeout_s, verdict, "idle_timeout_s"),
+    )
+    return name, admission
+
+
+def last_word(verdict: Verdict) -> tuple[Disconnect, bytes]:
+    """Return why a caller without success is hung up on, and what he is told before."""
+    refused = verdict.msg_id == FAILURE
+    text = verdict.attributes.get("message", "" if refused else _NO_DECISION)
+    reason = Disconnect.REFUSED if refused else Disconnect.UNDECIDED
+    return reason, _line(text) if isinstance(text, str) else b""
+
+
+class Stay:
+    """How long a caller may stay at a service; limits in seconds, 0: none."""
+
+    __slots__ = ("_active_at", "_idle_timeout_s", "_over_at")
+
+    def __init__(self, session_timeout_s: int, idle_timeout_s: int, now: float) -> None:
+        self._over_at = now + (session_timeout_s or math.inf)
+        self._idle_timeout_s = idle_timeout_s or math.inf
+        self._active_at = now
+
+    def active(self, now: float) -> None:
+        """Take note that bytes went one way or the other."""
+        self._active_at = now
+
+    def over(self, now: float) -> Disconnect | None:
+        """Return the limit that is reached."""
+        if now >= self._over_at:
+            return Disconnect.SESSION_TIMEOUT
+        if now >= self._active_at + self._idle_timeout_s:
+            return Disconnect.IDLE_TIMEOUT
+        return None
+
+    def deadline(self) -> float:
+        """Return when the next limit is reached if nothing happens until then."""
+        return min(self._over_at, self._active_at + self._idle_timeout_s)
+
+
+def _shorter(configured_s: int, verdict: Verdict, attribute: str) -> int:
+    attributes: Mapping[str, Any] = verdict.attributes
+    given_s = attributes.get(attribute, 0)
+    if not isinstance(given_s, int) or isinstance(given_s, bool) or given_s <= 0:
+        return configured_s
+    return min(configured_s, given_s) if configured_s else given_s
+
+
+def _line(text: str) -> bytes:
+    """Return `text` as the terminal wants it: on a line of its own, CR LF at each line's end."""
+    body = "\r\n".join(text.splitlines()).encode()[:LAST_WORD_BYTES_MAX]
+    return b"\r\n" + body + b"\r\n" if body else b""

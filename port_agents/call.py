@@ -1,0 +1,103 @@
+"""One call, from its first ring to the end of everything it brought with it.
+
+Pure.  What the line notes as the call goes on, and what records, services and counters are made of.
+Times are `now` of the agent's clock (seconds, monotonic); the shell knows what the wall clock said.
+
+Invariant: the first disconnect reason stands; nothing here is a caller's answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from dialgate.codes import NO_ERROR, Code, Raserror
+from port_agents.dialog_actions import Verdict
+from port_agents.modem_actions import Caller
+
+__all__ = ["Call", "DialogOutcome", "Disconnect", "disconnect_for"]
+
+
+class Disconnect(StrEnum):
+    """Why a call is over: a closed set, fit for records and labels."""
+
+    UNANSWERED = "unanswered"
+    """Who rang gave up, or the port answered no calls."""
+    NO_CONNECTION = "no-connection"
+    """The modems did not come to terms."""
+    CALLER = "caller"
+    """The caller hung up, or the telephone network did."""
+    REFUSED = "refused"
+    """The user was refused: FAILURE."""
+    UNDECIDED = "undecided"
+    """Nobody could decide: ERROR."""
+    SERVICE_ENDED = "service-ended"
+    SERVICE_FAILED = "service-failed"
+    """The service could not be started."""
+    SESSION_TIMEOUT = "session-timeout"
+    IDLE_TIMEOUT = "idle-timeout"
+    OPERATOR = "operator"
+    PORT_FAULT = "port-fault"
+    AGENT_STOPPED = "agent-stopped"
+
+
+_DISCONNECTS: Final = {
+    Raserror.ERROR_HARDWARE_FAILURE.code: Disconnect.PORT_FAULT,
+    Raserror.ERROR_USER_DISCONNECTION.code: Disconnect.OPERATOR,
+}
+
+
+def disconnect_for(code: Code, *, answering: bool, connected: bool) -> Disconnect:
+    """Return why a call ended that the modem ended with `code`."""
+    if code in _DISCONNECTS:
+        return _DISCONNECTS[code]
+    if connected:
+        return Disconnect.CALLER
+    return Disconnect.NO_CONNECTION if answering else Disconnect.UNANSWERED
+
+
+@dataclass(frozen=True, slots=True)
+class DialogOutcome:
+    """How the call's dialog went."""
+
+    dialog: bytes
+    attempts: int
+    """BEGINs sent."""
+    answers: int
+    """RECEIVEs that the caller answered."""
+    verdict: Verdict | None
+    """None: it was ended before there was one."""
+    reason: Code
+    """Of END; 0: normal."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call on one port."""
+
+    id: bytes
+    """16 bytes, in BEGIN, in the service's environment and in every record."""
+    rang_at: float
+    """First sign of the call: a RING, or on a direct line the connection."""
+    caller: Caller = field(default_factory=Caller)
+    connected_at: float | None = None
+    connect_speed: int = 0
+    connect_text: str = ""
+    dialog: DialogOutcome | None = None
+    service: str = ""
+    """Service that the line was handed to; empty: to none."""
+    handed_over_at: float | None = None
+    bytes_in: int = 0
+    """From the caller, since the connection."""
+    bytes_out: int = 0
+    ended_at: float | None = None
+    disconnect: Disconnect | None = None
+    code: Code = NO_ERROR
+    """The code behind the disconnect reason, where there is one."""
+
+    def blame(self, reason: Disconnect, code: Code) -> None:
+        """Note why the call ends; only the first reason counts."""
+        if self.disconnect is None:
+            self.disconnect = reason
+            self.code = code

@@ -1,0 +1,218 @@
+"""One port: its inputs, its timers, and the state that observers see.
+
+Pure.  What a call leads to is in `port_agents.line_call`; this module leads each input to the part
+that it is for, finishes a call of which nothing is left, and says when the port may answer again.
+
+Invariants: a port answers only when no dialog and no service of an earlier call is left; each call
+that rang or connected has exactly one stop record, and at most one start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from dialgate.codes import Code, Raserror
+from port_agents.call import Disconnect
+from port_agents.counters import Again, AgentCounters
+from port_agents.dialog_actions import Route
+from port_agents.line_actions import Action, LineChanged, LineSettings, LineState, Record
+from port_agents.line_call import LineCall, Stage
+from port_agents.modem_actions import ModemLines, ModemState
+
+__all__ = ["Line"]
+
+_AT_REST: Final = frozenset({ModemState.IDLE, ModemState.FAULTED, ModemState.CLOSED})
+_CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
+
+
+class Line(LineCall):
+    """One port.  Each input returns the actions to perform, in order."""
+
+    def __init__(
+        self, settings: LineSettings, counters: AgentCounters, new_id: Callable[[], bytes]
+    ) -> None:
+        super().__init__(settings, counters, new_id)
+        self.state = LineState.UNKNOWN
+        self.reason = "starting"
+        self.since = -math.inf
+        """When the state last changed."""
+        self.closed_for = ""
+        """Why the port answers no calls; empty if it does."""
+        self._is_disabled = False
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no call, nothing of an earlier one, and no work on the modem is left."""
+        return self.call is None and self.modem.state in _AT_REST
+
+    # The device.
+
+    def opened(self, lines: ModemLines | None, now: float) -> list[Action]:
+        """Take note that the device is open; `lines` None means that it has no modem lines."""
+        return self._settled(self._from_modem(self.modem.opened(lines, now), now), now)
+
+    def closed(self, reason: str, now: float) -> list[Action]:
+        """Take note that the device is gone, or did not open."""
+        self._is_undrained = False
+        return self._settled(self._from_modem(self.modem.closed(reason, now), now), now)
+
+    def lines_changed(self, lines: ModemLines, now: float) -> list[Action]:
+        """Take the modem lines as they are now."""
+        return self._settled(self._from_modem(self.modem.lines_changed(lines, now), now), now)
+
+    def receive(self, data: bytes, now: float) -> list[Action]:
+        """Take what was read from the device."""
+        return self._settled(self._from_modem(self.modem.receive(data, now), now), now)
+
+    def drained(self, now: float) -> list[Action]:
+        """Take note that the last byte of all that was written has left."""
+        self._is_undrained = False
+        self.terminal.prompt_written(now)
+        if self.stage is not Stage.LAST_WORD:
+            return []
+        return self._settled(self._hang_up(now), now)
+
+    # Brokers.
+
+    def route(self, route: Route | None, now: float) -> list[Action]:
+        """Use this session for BEGINs from now on; None: there is none."""
+        self._route = route
+        actions = [] if self.dialog is None else self.dialog.route(route, now)
+        return self._settled(self._from_dialog(actions, now), now)
+
+    def move(self, route: Route, cause: Again, now: float) -> list[Action]:
+        """BEGIN the open dialog again by `route`, unless it had a verdict or an END."""
+        actions = [] if self.dialog is None else self.dialog.move(route, cause, now)
+        return self._settled(self._from_dialog(actions, now), now)
+
+    def give_up(self, now: float) -> list[Action]:
+        """End the open dialog, which no broker is left to be offered to."""
+        actions = [] if self.dialog is None else self.dialog.give_up(now)
+        return self._settled(self._from_dialog(actions, now), now)
+
+    def session_over(self, session: int, now: float) -> list[Action]:
+        """Take note that a session has ended."""
+        if self._route is not None and self._route.session == session:
+            self._route = None
+        actions = [] if self.dialog is None else self.dialog.session_over(session, now)
+        return self._settled(self._from_dialog(actions, now), now)
+
+    def message(
+        self, session: int, verb: int, attempt: int, body: bytes, now: float
+    ) -> list[Action]:
+        """Take a message of the open dialog."""
+        assert self.dialog is not None, "the agent knows which dialogs are open"
+        actions = self.dialog.message(session, verb, attempt, body, now)
+        return self._settled(self._from_dialog(actions, now), now)
+
+    # The service.
+
+    def service_output(self, data: bytes, now: float) -> list[Action]:
+        """Take what the service says to the caller."""
+        if self.stage is not Stage.ONLINE or self._stay is None:
+            return []
+        self._stay.active(now)
+        return self._write(data)
+
+    def service_ended(self, failure: str, now: float) -> list[Action]:
+        """Take note that the service is gone; `failure` says why it could not be started."""
+        self._has_service = False
+        actions: list[Action] = []
+        if self.stage is Stage.ONLINE:
+            reason = Disconnect.SERVICE_FAILED if failure else Disconnect.SERVICE_ENDED
+            word = b"\r\nThe service is not available, try again later\r\n" if failure else b""
+            actions = self._last_word(reason, word, now)
+        return self._settled(actions, now)
+
+    # Operators.
+
+    def cut(self, reason: Disconnect, code: Code, now: float) -> list[Action]:
+        """End the call, if there is one, whatever its stage; END carries `code`."""
+        actions = self._cut(reason, code, now)
+        return self._settled(actions + self._from_modem(self.modem.hang_up(now), now), now)
+
+    def reset(self, now: float) -> list[Action]:
+        """End the call and bring the modem from whatever state to armed."""
+        actions = self._cut(Disconnect.OPERATOR, _CUT, now)
+        return self._settled(actions + self._from_modem(self.modem.reset(now), now), now)
+
+    def close_to_calls(self, reason: str, now: float, *, disabled: bool = False) -> list[Action]:
+        """Answer no calls from now on; the one that is there goes on.  Empty reason: answer them.
+
+        A port that is `disabled` stays so until it is opened with `disabled`, too.
+        """
+        if disabled or not self._is_disabled:
+            self._is_disabled = disabled and bool(reason)
+            self.closed_for = reason
+        return self._settled([], now)
+
+    # Time.
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what time has made due."""
+        actions = self._from_modem(self.modem.tick(now), now)
+        actions += self._from_terminal(self.terminal.tick(now), now)
+        if self.dialog is not None:
+            actions += self._from_dialog(self.dialog.tick(now), now)
+        if self._stay is not None and (limit := self._stay.over(now)) is not None:
+            actions += self._cut(limit, _CUT, now)
+            actions += self._from_modem(self.modem.hang_up(now), now)
+        if now >= self._hang_up_at:
+            actions += self._hang_up(now)
+        return self._settled(actions, now)
+
+    def deadline(self) -> float:
+        """Return when `tick` is due; `math.inf` if it isn't."""
+        terminal = self.terminal.deadline()
+        return min(
+            self.modem.deadline(),
+            math.inf if terminal is None else terminal,
+            math.inf if self.dialog is None else self.dialog.deadline(),
+            math.inf if self._stay is None else self._stay.deadline(),
+            self._hang_up_at,
+        )
+
+    # After every input.
+
+    def _settled(self, actions: list[Action], now: float) -> list[Action]:
+        """Finish a call of which nothing is left, and tell of a new state."""
+        call = self.call
+        if self.stage is Stage.OVER and self.dialog is None and not self._has_service:
+            assert call is not None, "a stage belongs to a call"
+            assert call.disconnect is not None, "what ends a call says why"
+            self._counters.calls[call.disconnect] += 1
+            actions.append(Record("stop", replace(call)))
+            self.call = None
+            self.stage = Stage.NONE
+        self.modem.may_answer = self.stage is not Stage.OVER and not self.closed_for
+        state, reason = self._observed()
+        if (state, reason) != (self.state, self.reason):
+            self.state, self.reason, self.since = state, reason, now
+            actions.append(LineChanged(state, reason))
+        return actions
+
+    def _observed(self) -> tuple[LineState, str]:
+        match self.stage, self.modem.state:
+            case _, ModemState.CLOSED | ModemState.FAULTED:
+                return LineState.FAULTED, self.modem.reason
+            case Stage.LOGIN, _:
+                return LineState.AUTHENTICATING, ""
+            case Stage.ONLINE, _:
+                return LineState.ONLINE, ""
+            case Stage.LAST_WORD | Stage.OVER, _:
+                assert self.call is not None, "a stage belongs to a call"
+                return LineState.HANGING_UP, str(self.call.disconnect)
+            case _, ModemState.IDLE if self.closed_for:
+                return LineState.DISABLED, self.closed_for
+            case _, ModemState.IDLE:
+                return LineState.IDLE, ""
+            case _, ModemState.RINGING:
+                return LineState.RINGING, ""
+            case _, ModemState.ANSWERING:
+                return LineState.ANSWERING, ""
+            case _:
+                # Hanging up or initialising: as before, until the modem is armed or at fault.
+                return self.state, self.reason

@@ -1,0 +1,151 @@
+"""What a line is set to and what it asks of its shell: the words of `line`.
+
+Not the behaviour; that is `port_agents.line`.  `SetDtr`, `Flush` and `Reopen` (modem_actions) and
+`Transmit` and `Unserved` (dialog_actions) are its actions, too.
+
+Invariant: plain values; nothing here shows in `repr` what goes over the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from dialgate.session import Transmit
+from port_agents.call import Call
+from port_agents.dialog_actions import Unserved
+from port_agents.modem_actions import Flush, ModemSettings, Reopen, SetDtr
+
+__all__ = [
+    "Action",
+    "Admission",
+    "LineChanged",
+    "LineSettings",
+    "LineState",
+    "Record",
+    "ServiceLimits",
+    "ServiceWrite",
+    "StartService",
+    "StopService",
+    "WriteLine",
+]
+
+
+class LineState(StrEnum):
+    """A port as observers see it (protocol §4, verb 9)."""
+
+    IDLE = "idle"
+    RINGING = "ringing"
+    ANSWERING = "answering"
+    AUTHENTICATING = "authenticating"
+    ONLINE = "online"
+    HANGING_UP = "hanging-up"
+    DISABLED = "disabled"
+    FAULTED = "faulted"
+    QUARANTINED = "quarantined"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """What the configuration allows a service's callers; 0: no limit."""
+
+    session_timeout_s: int = 0
+    idle_timeout_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LineSettings:
+    """One port."""
+
+    hport: str
+    site: str
+    agent: str
+    device: str
+    service: str
+    """For callers whose verdict names none that is in `services`."""
+    services: Mapping[str, ServiceLimits]
+    modem: ModemSettings = field(default_factory=ModemSettings)
+    parity_strip: bool = False
+    dialog_max_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who was admitted, on which call, and for how long: what a service is started with."""
+
+    user: str
+    domain: str
+    attributes: Mapping[str, Any] = field(repr=False)
+    """As the worker gave them with its verdict."""
+    hport: str
+    site: str
+    call: bytes
+    caller: str
+    """The number that called; empty if it was not given.  Unverified."""
+    connect_speed: int
+    session_timeout_s: int
+    """0: no limit."""
+    idle_timeout_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLine:
+    """Write to the device.  An echo may hold an answer, so the bytes are not in `repr`."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StartService:
+    """Start the service `name`; `first_input` is what the caller typed ahead for it."""
+
+    name: str
+    admission: Admission
+    first_input: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceWrite:
+    """Give the service what the caller sent."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StopService:
+    """End the service and all it started; `service_ended` follows, in bounded time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Keep a record of the call, as it is now, durably."""
+
+    kind: Literal["start", "stop"]
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class LineChanged:
+    """Observers see another state of this port now."""
+
+    state: LineState
+    reason: str
+    """For the operator; empty where the state says it all."""
+
+
+Action = (
+    WriteLine
+    | SetDtr
+    | Flush
+    | Reopen
+    | Transmit
+    | Unserved
+    | StartService
+    | ServiceWrite
+    | StopService
+    | Record
+    | LineChanged
+)

@@ -1,0 +1,281 @@
+"""A call on one port: how modem, terminal, dialog and service meet in it.
+
+Pure.  Each part decides for itself; this module is who gets the caller's bytes, when a dialog
+begins, and what a verdict means for the line.  `port_agents.line` builds the port on it.
+
+```
+  stage NONE --Connected--> LOGIN --success, END answered--> ONLINE
+    ^                         | other verdict                  | service ended
+    |                         v                                v
+    |                      LAST_WORD <-------------------------+
+    |                         | drained, or 2 s
+    |                         v
+    +-- dialog closed, ---- OVER <-- caller gone, operator, limit, from every stage
+        service gone
+```
+
+Invariants: the line is handed over only when its dialog closes with `handed_over` while the caller
+is still there; a caller's bytes go to his own dialog or service and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum, auto
+from typing import Final
+
+from dialgate.codes import NO_ERROR, Code
+from dialgate.session import Transmit
+from dialgate.wire.bodies import SUCCESS, Facts
+from port_agents import dialog_actions as dialog_does
+from port_agents import modem_actions as modem_does
+from port_agents import terminal as terminal_does
+from port_agents.admission import Stay, admit, last_word
+from port_agents.call import Call, DialogOutcome, Disconnect, disconnect_for
+from port_agents.counters import AgentCounters
+from port_agents.dialog import PortDialog
+from port_agents.dialog_actions import Opening, Route, Verdict
+from port_agents.line_actions import (
+    Action,
+    LineSettings,
+    Record,
+    ServiceWrite,
+    StartService,
+    StopService,
+    WriteLine,
+)
+from port_agents.modem import Modem
+from port_agents.modem_actions import ModemState
+from port_agents.terminal import Terminal
+
+__all__ = ["LAST_WORD_S", "RECV_BYTES_MAX", "SEND_BYTES_MAX", "LineCall", "Stage"]
+
+LAST_WORD_S: Final = 2.0
+"""How long a hang-up waits for what was written to the caller to leave."""
+SEND_BYTES_MAX: Final = 4096
+"""Most bytes of a SEND's data or a RECEIVE's prompt: BEGIN's send_size."""
+RECV_BYTES_MAX: Final = 4096
+"""Most bytes of an answer: BEGIN's recv_size."""
+
+
+class Stage(Enum):
+    """How far the call is; the modem knows what comes before the connection."""
+
+    NONE = auto()
+    LOGIN = auto()
+    """The dialog has the caller."""
+    ONLINE = auto()
+    """The service has him."""
+    LAST_WORD = auto()
+    """What was written to him is leaving; then the line is hung up."""
+    OVER = auto()
+    """He is gone; dialog or service may still have to end."""
+
+
+class LineCall:
+    """What a port is made of, and the call on it.
+
+    Args:
+        settings: the port's.
+        counters: the agent's.
+        new_id: gives 16 bytes that were never given before: ids of calls and dialogs.
+    """
+
+    def __init__(
+        self, settings: LineSettings, counters: AgentCounters, new_id: Callable[[], bytes]
+    ) -> None:
+        self.settings: Final = settings
+        self.modem: Final = Modem(settings.modem)
+        self.terminal: Final = Terminal(parity_strip=settings.parity_strip)
+        self.dialog: PortDialog | None = None
+        """The dialog that is open on this port."""
+        self.call: Call | None = None
+        self.stage = Stage.NONE
+        self._counters = counters
+        self._new_id = new_id
+        self._route: Route | None = None
+        self._stay: Stay | None = None
+        """The limits of the service's caller."""
+        self._has_service = False
+        """Whether a service was started and has not ended."""
+        self._is_undrained = False
+        """Whether the driver may hold bytes that were written."""
+        self._hang_up_at = math.inf
+
+    # What the parts ask for.
+
+    def _from_modem(self, wanted: list[modem_does.Action], now: float) -> list[Action]:
+        actions: list[Action] = []
+        for action in wanted:
+            match action:
+                case modem_does.Write(data):
+                    actions.append(WriteLine(data))
+                case modem_does.Ringing(_, caller):
+                    self._ringing(caller, now)
+                case modem_does.Connected():
+                    actions += self._connected(action, now)
+                case modem_does.CallerBytes(data):
+                    actions += self._from_caller(data, now)
+                case modem_does.CallEnded(code):
+                    actions += self._call_ended(code, now)
+                case modem_does.SetDtr() | modem_does.Flush() | modem_does.Reopen():
+                    actions.append(action)
+                case modem_does.Armed() | modem_does.Faulted():
+                    pass  # The modem's state tells.
+        return actions
+
+    def _from_terminal(self, wanted: list[terminal_does.Action], now: float) -> list[Action]:
+        actions: list[Action] = []
+        for action in wanted:
+            match action:
+                case terminal_does.Write(data):
+                    actions += self._write(data)
+                case terminal_does.Answered(seq, status, data):
+                    assert self.dialog is not None, "a question is withdrawn with its dialog"
+                    actions += self._from_dialog(self.dialog.answered(seq, status, data), now)
+        return actions
+
+    def _from_dialog(self, wanted: list[dialog_does.Action], now: float) -> list[Action]:
+        actions: list[Action] = []
+        for action in wanted:
+            match action:
+                case Transmit() | dialog_does.Unserved():
+                    actions.append(action)
+                case terminal_does.Ask():
+                    actions += self._from_terminal(self.terminal.ask(action, now), now)
+                case dialog_does.Show(data):
+                    actions += self._from_terminal(self.terminal.show(data), now)
+                case dialog_does.CancelAsk():
+                    self.terminal.cancel()
+                case dialog_does.Decided(verdict):
+                    actions += self._decided(verdict, now)
+                case dialog_does.Closed(handed_over):
+                    actions += self._dialog_closed(handed_over=handed_over, now=now)
+        return actions
+
+    # The call.
+
+    def _ringing(self, caller: modem_does.Caller, now: float) -> None:
+        if self.stage is Stage.OVER:
+            return  # It is heard when nothing of the last call is left.
+        if self.call is None:
+            self.call = Call(self._new_id(), now)
+        self.call.caller = caller
+
+    def _connected(self, connected: modem_does.Connected, now: float) -> list[Action]:
+        call = self.call = self.call or Call(self._new_id(), now)
+        call.caller = connected.caller
+        call.connected_at = now
+        call.connect_speed = connected.connect_speed
+        call.connect_text = connected.connect_text
+        self.stage = Stage.LOGIN
+        # What an earlier caller typed is no answer of this one.
+        self.terminal.reset()
+        facts = Facts(
+            site=self.settings.site,
+            agent=self.settings.agent,
+            device=self.settings.device,
+            caller=call.caller.number,
+            connect_speed=call.connect_speed,
+            connect_text=call.connect_text,
+            send_size=SEND_BYTES_MAX,
+            recv_size=RECV_BYTES_MAX,
+        )
+        self.dialog = PortDialog(
+            self._new_id(),
+            Opening(self.settings.hport, call.id, facts),
+            self._counters,
+            dialog_max_s=self.settings.dialog_max_s,
+        )
+        return self._from_dialog(self.dialog.begin(self._route, now), now)
+
+    def _from_caller(self, data: bytes, now: float) -> list[Action]:
+        if self.call is not None:
+            self.call.bytes_in += len(data)
+        if self.stage is Stage.LOGIN:
+            return self._from_terminal(self.terminal.receive(data, now), now)
+        if self.stage is Stage.ONLINE and self._stay is not None:
+            self._stay.active(now)
+            return [ServiceWrite(data)]
+        return []
+
+    def _call_ended(self, code: Code, now: float) -> list[Action]:
+        """Deal with the end of a call by its caller, the network, or the device."""
+        if self.call is None or self.stage is Stage.OVER:
+            return []
+        reason = disconnect_for(
+            code,
+            connected=self.call.connected_at is not None,
+            answering=self.modem.state is not ModemState.IDLE,
+        )
+        return self._cut(reason, code, now)
+
+    def _decided(self, verdict: Verdict, now: float) -> list[Action]:
+        if verdict.msg_id == SUCCESS or self.stage is not Stage.LOGIN:
+            return []
+        reason, word = last_word(verdict)
+        return self._last_word(reason, word, now, verdict.error)
+
+    def _dialog_closed(self, *, handed_over: bool, now: float) -> list[Action]:
+        dialog, call = self.dialog, self.call
+        assert dialog is not None, "only an open dialog closes"
+        assert call is not None, "a call outlives its dialog"
+        self.dialog = None
+        call.dialog = DialogOutcome(
+            dialog.dialog, dialog.attempt, dialog.answers, dialog.verdict, dialog.reason
+        )
+        if not handed_over or dialog.verdict is None:
+            return []
+        name, admission = admit(self.settings, call, dialog.verdict)
+        call.service = name
+        call.handed_over_at = now
+        self.stage = Stage.ONLINE
+        self._has_service = True
+        self._stay = Stay(admission.session_timeout_s, admission.idle_timeout_s, now)
+        first_input = self.terminal.take_type_ahead()
+        return [Record("start", replace(call)), StartService(name, admission, first_input)]
+
+    def _last_word(
+        self, reason: Disconnect, word: bytes, now: float, code: Code = NO_ERROR
+    ) -> list[Action]:
+        """Write `word`, and hang up when all that was written has left, or soon."""
+        assert self.call is not None, "a last word is said to a caller"
+        self.call.blame(reason, code)
+        self.stage = Stage.LAST_WORD
+        self._stay = None
+        self._hang_up_at = now + LAST_WORD_S
+        actions = self._write(word)
+        return actions if self._is_undrained else self._hang_up(now)
+
+    def _hang_up(self, now: float) -> list[Action]:
+        self._over(now)
+        return self._from_modem(self.modem.hang_up(now), now)
+
+    def _cut(self, reason: Disconnect, code: Code, now: float) -> list[Action]:
+        """End dialog and service; the modem is the caller's business."""
+        if self.call is None or self.stage is Stage.OVER:
+            return []
+        self.call.blame(reason, code)
+        self._over(now)
+        actions: list[Action] = [StopService()] if self._has_service else []
+        if self.dialog is not None:
+            actions += self._from_dialog(self.dialog.end(code, now), now)
+        return actions
+
+    def _over(self, now: float) -> None:
+        assert self.call is not None, "a call is over once"
+        self.call.ended_at = now
+        self.stage = Stage.OVER
+        self._hang_up_at = math.inf
+        self._stay = None
+        self.terminal.reset()
+
+    def _write(self, data: bytes) -> list[Action]:
+        if not data:
+            return []
+        self._is_undrained = True
+        if self.call is not None:
+            self.call.bytes_out += len(data)
+        return [WriteLine(data)]
