@@ -1,0 +1,223 @@
+"""What observers of a broker see: agents, workers, lines and dialogs, and how they change (§9).
+
+For people and programs that watch; nothing is decided by it.  Each item carries its agent's
+instance and session: between brokers the greater wins, so that a broker which an agent has left
+can't call its ports unknown over the newer one's word.
+
+Invariant: no secret passes here, and no body of a caller's dialog.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, NamedTuple
+
+from broker.breach import Breach
+from broker.counts import Counts
+from broker.entries import Entry
+from broker.limits import BrokerLimits
+from broker.replies import INVALID
+from broker.sessions import AgentSession, Session, WorkerSession
+from dialgate.codes import Winerror
+from dialgate.wire.bodies import LineState
+
+__all__ = ["Board", "Change", "Line"]
+
+CLAIMED: Final = Winerror.ERROR_ALREADY_EXISTS.code
+
+
+class Change(NamedTuple):
+    """One item as it has become."""
+
+    id: int
+    """Rises by one with each change."""
+    event: str
+    """line, dialog, worker or agent."""
+    fields: dict[str, Any]
+
+
+class Line(NamedTuple):
+    """A port as its agent, or for want of it this broker, describes it."""
+
+    agent: str
+    site: str
+    instance: bytes
+    session: int
+    hport: str
+    state: str
+    reason: str
+    since: float
+    """Broker's clock when it came into that state."""
+
+    def fields(self, now: float) -> dict[str, Any]:
+        """Return the line as observers get it."""
+        return {
+            "agent": self.agent,
+            "site": self.site,
+            "instance": self.instance.hex(),
+            "session": self.session,
+            "hport": self.hport,
+            "state": self.state,
+            "reason": self.reason,
+            "since_ms": max(0, int((now - self.since) * 1000)),
+        }
+
+
+class Board:
+    """The last word on everything, and the last changes."""
+
+    def __init__(self, limits: BrokerLimits, counts: Counts) -> None:
+        self.changes: Final[deque[Change]] = deque(maxlen=limits.changes_max)
+        self.last_id = 0
+        self.lines: Final[dict[str, dict[str, Line]]] = {}
+        """By agent's name and hport; kept, as unknown, when the agent is gone."""
+        self._limits = limits
+        self._counts = counts
+        self._claims: dict[str, AgentSession] = {}
+        """hport → the agent that had it first."""
+
+    def since(self, change_id: int) -> list[Change] | None:
+        """Return the changes after `change_id`; None if a snapshot is needed first."""
+        first = self.changes[0].id if self.changes else self.last_id + 1
+        if not first - 1 <= change_id <= self.last_id:
+            return None
+        # A reader is seldom far behind: count from the end.
+        behind = self.last_id - change_id
+        newest = [self.changes[-1 - index] for index in range(behind)]
+        return newest[::-1]
+
+    # ------------------------------------------------------------------ what happens
+
+    def claim(self, agent: AgentSession, hport: str) -> str:
+        """Count `hport` as this agent's unless another, connected one had it before (§6.9).
+
+        Returns:
+            the other agent's name, once a session and port: the agent is to be told; else "".
+        """
+        holder = self._claims.get(hport)
+        if holder is agent:
+            return ""
+        if holder is None or holder.is_over:
+            self._claims[hport] = agent
+            agent.hports.add(hport)
+            return ""
+        if hport in agent.warned or len(agent.warned) >= self._limits.ports_max:
+            return ""
+        agent.warned.add(hport)
+        self._counts.claimed_twice += 1
+        return holder.name
+
+    def list_lines(
+        self, agent: AgentSession, lines: tuple[LineState, ...], *, complete: bool, now: float
+    ) -> None:
+        """Take over what an agent says of its ports.
+
+        Raises:
+            Breach: it lists more of them than a broker keeps.
+        """
+        known = self.lines.setdefault(agent.name, {})
+        for each in lines:
+            if each.hport not in known and len(known) >= self._limits.ports_max:
+                raise Breach(INVALID, "too many ports", f"LINES: over {self._limits.ports_max}")
+            if agent.listed is not None:
+                agent.listed.add(each.hport)
+            since = now - each.since_ms / 1000
+            line = Line(
+                agent.name,
+                agent.site,
+                agent.instance,
+                agent.number,
+                each.hport,
+                each.state,
+                each.reason,
+                since,
+            )
+            known[each.hport] = line
+            self._changed("line", line.fields(now))
+        if complete and agent.listed is not None:
+            for hport in known.keys() - agent.listed:
+                self._show_unknown(known.pop(hport), agent, "not configured any more", now)
+            agent.listed = None
+
+    def agent_changed(self, agent: AgentSession, now: float) -> None:
+        """Show an agent that came or went; the ports of one that went are unknown."""
+        self._changed("agent", agent_fields(agent, now))
+        if not agent.is_over:
+            return
+        for hport in agent.hports:
+            if self._claims.get(hport) is agent:
+                del self._claims[hport]
+        known = self.lines.get(agent.name, {})
+        for hport, line in known.items():
+            known[hport] = self._show_unknown(line, agent, "agent gone", now)
+        if len(self.lines) > self._limits.names_max:
+            del self.lines[next(iter(self.lines))]
+
+    def worker_changed(self, worker: WorkerSession, load: int, now: float) -> None:
+        """Show a worker that came, drains or went."""
+        self._changed("worker", worker_fields(worker, load, now))
+
+    def dialog_changed(self, entry: Entry, state: str) -> None:
+        """Show a dialog's new state: a `State`'s value, or "gone"."""
+        self._changed("dialog", dialog_fields(entry, state))
+
+    def _show_unknown(self, line: Line, agent: AgentSession, reason: str, now: float) -> Line:
+        unknown = line._replace(
+            instance=agent.instance,
+            session=agent.number,
+            state="unknown",
+            reason=reason,
+            since=now,
+        )
+        self._changed("line", unknown.fields(now))
+        return unknown
+
+    def _changed(self, event: str, fields: dict[str, Any]) -> None:
+        self.last_id += 1
+        self.changes.append(Change(self.last_id, event, fields))
+
+
+def agent_fields(agent: AgentSession, now: float) -> dict[str, Any]:
+    """Return an agent as observers get it."""
+    return {"site": agent.site, **_session_fields(agent, now)}
+
+
+def worker_fields(worker: WorkerSession, load: int, now: float) -> dict[str, Any]:
+    """Return a worker as observers get it; `load` is how many dialogs it owns here."""
+    return {
+        **_session_fields(worker, now),
+        "pools": list(worker.pools),
+        "capacity": worker.capacity,
+        "credit": worker.credit,
+        "sent": worker.sent,
+        "dialogs": load,
+        "draining": worker.is_draining,
+    }
+
+
+def dialog_fields(entry: Entry, state: str) -> dict[str, Any]:
+    """Return a dialog as observers get it."""
+    agent, worker = entry.agent, entry.worker
+    return {
+        "dialog": entry.dialog.hex(),
+        "attempt": entry.attempt,
+        "agent": entry.agent_name,
+        "instance": agent.instance.hex() if agent is not None else "",
+        "session": agent.number if agent is not None else 0,
+        "hport": entry.hport,
+        "pool": entry.pool,
+        "state": state,
+        "worker": worker.name if worker is not None else "",
+    }
+
+
+def _session_fields(session: Session, now: float) -> dict[str, Any]:
+    return {
+        "name": session.name,
+        "instance": session.instance.hex(),
+        "session": session.number,
+        "version": session.version,
+        "connected": not session.is_over,
+        "connected_ms": int((now - session.opened_at) * 1000),
+        "faults": dict(session.faults),
+    }
