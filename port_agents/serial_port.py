@@ -4,8 +4,8 @@ A shell: it knows neither modem commands nor calls, and decides nothing.  The de
 set by pyserial and then read and written directly, for pyserial's own read and write wait in
 select(), which fails beyond some 200 ports.
 
-Invariants: what waits to be written never exceeds `WRITE_BYTES_MAX`; a device that is gone is
-closed at once (its reader would spin) and told of once; after `close` nothing is called.
+Invariants: what waits to be written is bounded; a device that is gone is closed at once (its
+reader would spin) and told of once; after `close` nothing is called.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import serial
 
 from dialgate.errors import DialgateError
 from dialgate.settings.agent import PortSettings
+from port_agents.bounded_writer import BoundedWriter
 from port_agents.modem_actions import ModemLines
 
 __all__ = [
-    "WRITE_BYTES_MAX",
     "PortError",
     "PortListener",
     "SerialCounters",
@@ -36,8 +36,6 @@ __all__ = [
     "open_port",
 ]
 
-WRITE_BYTES_MAX: Final = 65_536
-"""What may wait for the driver: 14 s at 38400 bit/s.  A write that does not fit is refused."""
 READ_BYTES: Final = 4096
 """Taken in one turn of the loop, so that a busy line does not starve the others."""
 POLL_IN_CALL_S: Final = 0.05
@@ -88,7 +86,7 @@ class PortListener(Protocol):
         """Hear that the device is gone.  The port is closed already."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SerialCounters:
     """Running totals of one open port."""
 
@@ -130,11 +128,11 @@ class SerialPort:
 
     def __init__(self, fd: int, listener: PortListener) -> None:
         """Take over `fd`, a tty that does not block."""
-        self.counters = SerialCounters()
         self._fd = fd
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray()
+        self._writer = BoundedWriter(fd, self._watch_driver, self._lose)
+        self._bytes_in = 0
         self._lines: ModemLines | None = None
         self._in_call = False
         self._reading = False
@@ -151,31 +149,28 @@ class SerialPort:
         return self._fd < 0
 
     @property
+    def counters(self) -> SerialCounters:
+        """The running totals as they are now."""
+        return SerialCounters(self._bytes_in, self._writer.written, self._writer.refused)
+
+    @property
     def unwritten(self) -> int:
         """How many bytes wait for room in the driver."""
-        return len(self._buffer)
+        return len(self._writer)
 
     def write(self, data: bytes) -> bool:
         """Write all of `data` in order; return False, writing none of it, when there is no room."""
-        if self.closed or len(self._buffer) + len(data) > WRITE_BYTES_MAX:
-            self.counters.writes_refused += 1
+        if self.closed or not self._writer.write(data):
             return False
-        self._drained.clear()
-        if self._buffer:
-            self._buffer += data
-            return True
-        self._buffer += data
-        self._write_ready()
-        if self._buffer and not self.closed:
-            self._loop.add_writer(self._fd, self._write_ready)
+        if not self.closed:
+            self._drained.clear()
         return True
 
     def flush(self) -> None:
         """Discard what waits in both directions, in the driver too."""
         if self.closed:
             return
-        self._buffer.clear()
-        self._loop.remove_writer(self._fd)
+        self._writer.clear()
         with contextlib.suppress(termios.error):
             termios.tcflush(self._fd, termios.TCIOFLUSH)
         if not self._drained.is_set():
@@ -243,13 +238,12 @@ class SerialPort:
         if self.closed:
             return
         self.pause_reading()
-        self._loop.remove_writer(self._fd)
+        self._writer.clear()
         self._poll_timer.cancel()
         if self._drain_timer is not None:
             self._drain_timer.cancel()
         os.close(self._fd)
         self._fd = -1
-        self._buffer.clear()
         self._drained.set()
 
     def _read_ready(self) -> None:
@@ -263,22 +257,8 @@ class SerialPort:
         if not data:
             self._lose("end of file: the other end is closed")
             return
-        self.counters.bytes_in += len(data)
+        self._bytes_in += len(data)
         self._listener.on_bytes(data)
-
-    def _write_ready(self) -> None:
-        try:
-            written = os.write(self._fd, self._buffer)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._lose(error)
-            return
-        self.counters.bytes_out += written
-        del self._buffer[:written]
-        if not self._buffer:
-            self._loop.remove_writer(self._fd)
-            self._watch_driver()
 
     def _watch_driver(self) -> None:
         """See to it that `_look_at_driver` comes soon."""
@@ -288,7 +268,7 @@ class SerialPort:
     def _look_at_driver(self) -> None:
         """Tell that everything has left, or look again later."""
         self._drain_timer = None
-        if self._buffer:
+        if self._writer:
             return
         try:
             answer = fcntl.ioctl(self._fd, termios.TIOCOUTQ, struct.pack("I", 0))

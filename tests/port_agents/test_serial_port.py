@@ -21,8 +21,9 @@ import serial
 
 from dialgate.settings.agent import PortSettings
 from port_agents import serial_port
+from port_agents.bounded_writer import WRITE_BYTES_MAX
 from port_agents.modem_actions import ModemLines
-from port_agents.serial_port import WRITE_BYTES_MAX, PortError, open_port
+from port_agents.serial_port import PortError, open_port
 
 
 class Listener:
@@ -187,6 +188,12 @@ async def test_a_write_that_does_not_fit_is_refused_whole_and_counted(line: Line
 
     assert line.port.counters.writes_refused == 1
     assert line.port.unwritten == WRITE_BYTES_MAX
+
+
+async def test_a_refused_write_leaves_nothing_to_drain(line: Line) -> None:
+    assert not line.port.write(b"x" * (WRITE_BYTES_MAX + 1))
+
+    assert await line.port.drain(bound_s=0.01)
 
 
 async def test_drain_waits_until_the_last_byte_has_left(line: Line) -> None:
