@@ -1,0 +1,136 @@
+"""Who may speak to the broker: CURVE keys, ZAP, and the right behind each frame (protocol §7).
+
+One ZAP domain a socket, and ZAP_ENFORCE_DOMAIN on both: without it, CURVE accepts every key when no
+handler lives.  ZAP only lets a connection in; who a frame comes from is its `User-Id`, looked up
+frame by frame, so that a key whose file is deleted is refused at once and not at the next handshake.
+
+Not here: what a right allows (broker.registry).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from broker.sessions import REVOKED, Revoked
+from dialgate.errors import KeyFileError
+from dialgate.keys import Directory, KeyPair, Right, load_directory, load_secret
+from dialgate.wire.verbs import Role
+
+__all__ = ["CurveGate", "OpenGate"]
+
+log = structlog.get_logger(__name__)
+
+_DOMAINS: Final = {Role.AGENT: "dialgate-agents", Role.WORKER: "dialgate-workers"}
+
+
+class OpenGate:
+    """`insecure = true`: everyone on this machine may connect as anyone."""
+
+    def protect(self, socket: zmq.Socket[bytes], role: Role) -> None:
+        """Leave `socket` without a lock."""
+
+    def right(self, _frame: zmq.Frame) -> None:
+        """Return None: no key, so no right to hold a frame against."""
+        return
+
+    def reload(self) -> None:
+        """Nothing to read again."""
+
+    def is_alive(self) -> bool:
+        """Return True: there is no handler that could die."""
+        return True
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class CurveGate:
+    """CURVE with static keys from a directory.
+
+    Raises:
+        KeyFileError: the broker's secret or the directory can't be used.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: Path, name: str) -> None:
+        self._place = directory
+        self._pair: KeyPair = load_secret(directory, "broker", name)
+        self._directory: Directory = load_directory(directory)
+        self._stamp = self._changed_at()
+        self._authenticator = ThreadAuthenticator(context)
+        self._authenticator.start()
+        for role, domain in _DOMAINS.items():
+            self._authenticator.configure_curve_callback(
+                domain=domain, credentials_provider=_Credentials(self._knows(role))
+            )
+
+    def protect(self, socket: zmq.Socket[bytes], role: Role) -> None:
+        """Make `socket` a CURVE server that asks ZAP.  Call it before `bind`."""
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self._pair.secret)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, self._pair.public)
+        socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAINS[role].encode())
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+    def right(self, frame: zmq.Frame) -> Right | Revoked:
+        """Return what the sender of `frame` may, now."""
+        key = frame.get("User-Id")
+        return self._directory.right_of(str(key)) or REVOKED
+
+    def reload(self) -> None:
+        """Read the directory again if it has changed; a faulty one leaves the old in force."""
+        stamp = self._changed_at()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._directory = load_directory(self._place)
+        except KeyFileError as error:
+            log.error("key directory not reloaded; the keys read before stay", error=str(error))
+        else:
+            log.info("key directory reloaded", keys=len(self._directory.rights))
+
+    def is_alive(self) -> bool:
+        """Return whether the ZAP handler lives; if not, no new peer gets in until a restart."""
+        return self._authenticator.is_alive()
+
+    def close(self) -> None:
+        """Stop the ZAP handler."""
+        self._authenticator.stop()
+
+    def _knows(self, role: Role) -> Callable[[str], bool]:
+        def knows(key: str) -> bool:
+            right = self._directory.right_of(key)
+            return right is not None and right.role == role
+
+        return knows
+
+    def _changed_at(self) -> tuple[int, ...]:
+        """Return a stamp that differs when a file was added, removed or rewritten."""
+        try:
+            files = sorted(self._place.glob("*.key"))
+            return (
+                self._place.stat().st_mtime_ns,
+                *(file.stat().st_mtime_ns for file in files),
+            )
+        except OSError:
+            return ()
+
+
+class _Credentials:
+    """pyzmq's form of a key check.
+
+    It must not raise: an exception here would end the ZAP thread for good.
+    """
+
+    def __init__(self, knows: Callable[[str], bool]) -> None:
+        self._knows = knows
+
+    def callback(self, _domain: str, key: bytes) -> bool:
+        """Return whether the Z85 `key` may connect."""
+        return self._knows(key.decode("ascii", "replace"))
