@@ -23,6 +23,10 @@ __all__ = ["SEALED", "decode_body", "decode_map", "encode", "encode_body", "enco
 SEALED: Final = 0xC1
 """First byte of a sealed body (protocol §7): a byte that MessagePack never uses."""
 
+FIXMAP: Final = 0x80
+"""First byte of a map of n < 16 keys, to which n is added (MessagePack)."""
+
+_CONTAINERS: Final = frozenset({dict, list})
 _B = TypeVar("_B", bound=Body)
 
 
@@ -80,15 +84,21 @@ def decode_map(body: bytes) -> dict[str, Any]:
     if body[0] == SEALED:
         raise BodyError("", "sealed, and this peer holds no key for it")
     try:
-        fields = msgpack.unpackb(
-            body, raw=False, object_pairs_hook=_unique, max_ext_len=0, ext_hook=_refuse_extension
-        )
+        fields = msgpack.unpackb(body, raw=False, max_ext_len=0, ext_hook=_refuse_extension)
+        if type(fields) is not dict:
+            raise BodyError("", "not a map")
+        # A flat map of up to 15 keys, as nearly every body is, says itself how many keys it was
+        # given; only another is read once more, key by key.
+        flat = _CONTAINERS.isdisjoint(map(type, fields.values()))
+        if not flat or body[0] != FIXMAP | len(fields):
+            msgpack.unpackb(body, raw=False, object_pairs_hook=_unique)
+        "".join(fields)
     except (ValueError, msgpack.UnpackException) as error:
         # msgpack's own texts can quote the bytes, which may be an answer: only ours pass.
         text = str(error) if isinstance(error, _BadMapError) else "no well-formed MessagePack"
         raise BodyError("", text) from None
-    if not isinstance(fields, dict):
-        raise BodyError("", "not a map")
+    except TypeError:
+        raise BodyError("", "a key that is no string") from None
     return fields
 
 

@@ -30,6 +30,7 @@ Envelope = tuple[int, bytes | None, int, bytes, bytes]
 """verb, dialog (16 bytes, or None in a session message), attempt (0 in a session message), body,
 and the message's own bytes as they stood in the frame."""
 
+_FIRST_DIALOG_VERB: Final = int(Verb.BEGIN)
 _NEVER_NIL: Final = DIALOG_VERBS - {Verb.LOST}
 
 
@@ -83,11 +84,22 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
         for message in unpacker:
             if len(messages) == FRAME_MESSAGES_MAX:
                 return messages, "too many messages"
-            if fault := _fault(message):
+            # Nearly every message is a good one of a dialog: those pass by one condition.
+            if not (
+                type(message) is tuple
+                and len(message) == 4  # noqa: PLR2004 - protocol §3: four elements
+                and type(message[0]) is int
+                and message[0] >= _FIRST_DIALOG_VERB
+                and type(message[1]) is bytes
+                and len(message[1]) == ID_BYTES
+                and type(message[2]) is int
+                and 0 < message[2] <= ATTEMPT_MAX
+                and type(message[3]) is bytes
+                and len(message[3]) <= BODY_BYTES_MAX
+            ) and (fault := _fault(message)):
                 return messages, fault
             end = tell()
-            verb, dialog, attempt, body = message
-            messages.append((verb, dialog, attempt, body, frame[start:end]))
+            messages.append((*message, frame[start:end]))
             start = end
     except (ValueError, msgpack.UnpackException):
         # Over a limit, a type that no envelope has, or bytes that are no MessagePack at all.
