@@ -10,6 +10,8 @@ Invariant: no secret passes here, and no body of a caller's dialog.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from broker.breach import Breach
@@ -21,7 +23,10 @@ from broker.sessions import AgentSession, Session, WorkerSession
 from dialgate.codes import Winerror
 from dialgate.wire.bodies import LineState
 
-__all__ = ["Board", "Change", "Line"]
+__all__ = ["Board", "Change", "Fields", "Line", "agent_fields", "entry_fields", "worker_fields"]
+
+Fields = dict[str, Any]
+"""What observers get as a JSON object."""
 
 CLAIMED: Final = Winerror.ERROR_ALREADY_EXISTS.code
 
@@ -33,7 +38,7 @@ class Change(NamedTuple):
     """Rises by one with each change."""
     event: str
     """line, dialog, worker or agent."""
-    fields: dict[str, Any]
+    fields: Fields
 
 
 class Line(NamedTuple):
@@ -49,7 +54,7 @@ class Line(NamedTuple):
     since: float
     """Broker's clock when it came into that state."""
 
-    def fields(self, now: float) -> dict[str, Any]:
+    def fields(self, now: float) -> Fields:
         """Return the line as observers get it."""
         return {
             "agent": self.agent,
@@ -67,24 +72,39 @@ class Board:
     """The last word on everything, and the last changes."""
 
     def __init__(self, limits: BrokerLimits, counts: Counts) -> None:
-        self.changes: Final[deque[Change]] = deque(maxlen=limits.changes_max)
         self.last_id = 0
+        """Of the last change."""
         self.lines: Final[dict[str, dict[str, Line]]] = {}
         """By agent's name and hport; kept, as unknown, when the agent is gone."""
         self._limits = limits
         self._counts = counts
         self._claims: dict[str, AgentSession] = {}
         """hport → the agent that had it first."""
+        self._changes: deque[tuple[str, Callable[..., Fields], tuple[Any, ...]]] = deque(
+            maxlen=limits.changes_max
+        )
+        """Event and what makes its fields, which are made only if somebody watches."""
+
+    def watch(self, *, on: bool) -> None:
+        """Begin or cease to keep changes: thousands of dialogs a second are not noted for nobody."""
+        self._is_watched = on
+        self.changes.clear()
 
     def since(self, change_id: int) -> list[Change] | None:
         """Return the changes after `change_id`; None if a snapshot is needed first."""
-        first = self.changes[0].id if self.changes else self.last_id + 1
-        if not first - 1 <= change_id <= self.last_id:
-            return None
-        # A reader is seldom far behind: count from the end.
         behind = self.last_id - change_id
-        newest = [self.changes[-1 - index] for index in range(behind)]
-        return newest[::-1]
+        if not 0 <= behind <= len(self._changes):
+            return None
+        newest = islice(reversed(self._changes), behind)
+        changes = [
+            Change(self.last_id - index, event, describe(*what))
+            for index, (event, describe, what) in enumerate(newest)
+        ]
+        return changes[::-1]
+
+    def all_lines(self, now: float) -> list[Fields]:
+        """Return every line as observers get it."""
+        return [line.fields(now) for lines in self.lines.values() for line in lines.values()]
 
     # ------------------------------------------------------------------ what happens
 
@@ -133,7 +153,7 @@ class Board:
                 since,
             )
             known[each.hport] = line
-            self._changed("line", line.fields(now))
+            self._changed("line", line.fields, now)
         if complete and agent.listed is not None:
             for hport in known.keys() - agent.listed:
                 self._show_unknown(known.pop(hport), agent, "not configured any more", now)
@@ -141,7 +161,7 @@ class Board:
 
     def agent_changed(self, agent: AgentSession, now: float) -> None:
         """Show an agent that came or went; the ports of one that went are unknown."""
-        self._changed("agent", agent_fields(agent, now))
+        self._changed("agent", _as_it_is, agent_fields(agent, now))
         if not agent.is_over:
             return
         for hport in agent.hports:
@@ -155,11 +175,11 @@ class Board:
 
     def worker_changed(self, worker: WorkerSession, load: int, now: float) -> None:
         """Show a worker that came, drains or went."""
-        self._changed("worker", worker_fields(worker, load, now))
+        self._changed("worker", _as_it_is, worker_fields(worker, load, now))
 
     def dialog_changed(self, entry: Entry, state: str) -> None:
         """Show a dialog's new state: a `State`'s value, or "gone"."""
-        self._changed("dialog", dialog_fields(entry, state))
+        self._changed("dialog", _dialog_fields, *_dialog_facts(entry, state))
 
     def _show_unknown(self, line: Line, agent: AgentSession, reason: str, now: float) -> Line:
         unknown = line._replace(
@@ -169,49 +189,79 @@ class Board:
             reason=reason,
             since=now,
         )
-        self._changed("line", unknown.fields(now))
+        self._changed("line", unknown.fields, now)
         return unknown
 
-    def _changed(self, event: str, fields: dict[str, Any]) -> None:
+    def _changed(self, event: str, describe: Callable[..., Fields], *what: Any) -> None:
         self.last_id += 1
-        self.changes.append(Change(self.last_id, event, fields))
+        self._changes.append((event, describe, what))
 
 
-def agent_fields(agent: AgentSession, now: float) -> dict[str, Any]:
+def agent_fields(agent: AgentSession, now: float) -> Fields:
     """Return an agent as observers get it."""
     return {"site": agent.site, **_session_fields(agent, now)}
 
 
-def worker_fields(worker: WorkerSession, load: int, now: float) -> dict[str, Any]:
+def worker_fields(worker: WorkerSession, load: int, now: float) -> Fields:
     """Return a worker as observers get it; `load` is how many dialogs it owns here."""
     return {
         **_session_fields(worker, now),
         "pools": list(worker.pools),
         "capacity": worker.capacity,
-        "credit": worker.credit,
-        "sent": worker.sent,
-        "dialogs": load,
+        "credit": worker.room,
+        "owned": load,
         "draining": worker.is_draining,
     }
 
 
-def dialog_fields(entry: Entry, state: str) -> dict[str, Any]:
-    """Return a dialog as observers get it."""
-    agent, worker = entry.agent, entry.worker
+def entry_fields(entry: Entry) -> Fields:
+    """Return a dialog, as it is now, as observers get it."""
+    return _dialog_fields(*_dialog_facts(entry, entry.state.value))
+
+
+DialogFacts = tuple[bytes, int, AgentSession, str, str, str, WorkerSession | None]
+
+
+def _dialog_facts(entry: Entry, state: str) -> DialogFacts:
+    """Return what `_dialog_fields` takes: an entry changes, and is described later or never."""
+    return (
+        entry.dialog,
+        entry.attempt,
+        entry.began_by,
+        entry.hport,
+        entry.pool,
+        state,
+        entry.worker,
+    )
+
+
+def _dialog_fields(
+    dialog: bytes,
+    attempt: int,
+    agent: AgentSession,
+    hport: str,
+    pool: str,
+    state: str,
+    worker: WorkerSession | None,
+) -> Fields:
     return {
-        "dialog": entry.dialog.hex(),
-        "attempt": entry.attempt,
-        "agent": entry.agent_name,
-        "instance": agent.instance.hex() if agent is not None else "",
-        "session": agent.number if agent is not None else 0,
-        "hport": entry.hport,
-        "pool": entry.pool,
+        "dialog": dialog.hex(),
+        "attempt": attempt,
+        "agent": agent.name,
+        "instance": agent.instance.hex(),
+        "session": agent.number,
+        "hport": hport,
+        "pool": pool,
         "state": state,
         "worker": worker.name if worker is not None else "",
     }
 
 
-def _session_fields(session: Session, now: float) -> dict[str, Any]:
+def _as_it_is(fields: Fields) -> Fields:
+    return fields
+
+
+def _session_fields(session: Session, now: float) -> Fields:
     return {
         "name": session.name,
         "instance": session.instance.hex(),

@@ -42,6 +42,9 @@ class Board(Protocol):
 
     last_id: int
 
+    def watch(self, *, on: bool) -> None:
+        """Begin or cease to keep changes."""
+
     def since(self, change_id: int, /) -> Sequence[tuple[int, str, dict[str, Any]]] | None:
         """Return the changes after `change_id`; None if a snapshot is needed first."""
 
@@ -121,11 +124,15 @@ class Feed:
         if len(self._readers) >= READERS_MAX:
             raise TooManyReaders
         reader = Reader(self)
+        if not self._readers:
+            self._board.watch(on=True)
         self._readers.add(reader)
         try:
             yield reader
         finally:
             self._readers.discard(reader)
+            if not self._readers:
+                self._board.watch(on=False)
 
     async def pump(self) -> None:
         """Give changes to readers until cancelled."""
