@@ -1,0 +1,1 @@
+"""How fast dialgate is, each figure beside a yardstick that ran in the same minute."""
