@@ -1,0 +1,224 @@
+"""dialgate's programs as real processes: started with a configuration, waited for, ended.
+
+Whoever starts one ends it, whatever the test does in between; when a program dies or does not come
+up, its standard error is in the failure's text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+DIALGATE: Final = (sys.executable, "-m", "dialgate")
+PROJECT: Final = Path(__file__).parents[2]
+
+START_S: Final = 20.0
+"""How long a program may take until it serves."""
+STOP_S: Final = 10.0
+"""How long it may take to end once it was told to."""
+POLL_S: Final = 0.02
+STDERR_CHARS_SHOWN: Final = 4000
+
+_SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def dialgate(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one command to its end; return its status and what it has printed."""
+    return subprocess.run(
+        [*DIALGATE, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        timeout=START_S,
+        check=False,
+    )
+
+
+class Program:
+    """One running program of dialgate's.
+
+    Args:
+        name: broker, worker, agent or node.
+        config: its configuration file; standard error goes to NAME.stderr beside it.
+        http: its HTTP address, "host:port".
+    """
+
+    def __init__(self, name: str, config: Path, http: str) -> None:
+        self.name = name
+        self.http = http
+        self._stderr = config.with_name(f"{name}.stderr")
+        with self._stderr.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [*DIALGATE, name, "--config", config, "--log-level", "debug"],
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                cwd=PROJECT,
+                env={key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"},
+                start_new_session=True,
+            )
+
+    @property
+    def stderr(self) -> str:
+        """What the program has written to standard error up to now."""
+        return self._stderr.read_text(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def wait_for(self, path: str = "/readyz") -> None:
+        """Wait until `path` is answered 200."""
+        wait_until(
+            lambda: self._alive() and self.status(path) == 200,
+            lambda: f"{self.name} does not answer {path}: {self._last_words()}",
+            START_S,
+        )
+
+    def status(self, path: str) -> int:
+        """Return the HTTP status of a GET; 0: nobody listens."""
+        try:
+            return self.get(path)[0]
+        except OSError:
+            return 0
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return the status and the text of a GET."""
+        request = urllib.request.Request(f"http://{self.http}{path}")
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples of `name` that carry `labels`."""
+        status, text = self.get("/metrics")
+        assert status == 200, text
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        values = [
+            float(value)
+            for sample, written, value in _SAMPLE.findall(text)
+            if sample == name and wanted <= set(re.findall(r'\w+="[^"]*"', written))
+        ]
+        assert values, f"/metrics has no {name} with {labels}"
+        return sum(values)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, unless the program has ended."""
+        if self.is_running:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill the program, as the machine's power cut would."""
+        self.send(signal.SIGKILL)
+        self.process.wait(STOP_S)
+
+    def stop(self) -> int:
+        """Stop the program at once, by force if it must be; return its exit status.
+
+        The second signal is another one, as two of the same kind may arrive as one.
+        """
+        self.send(signal.SIGTERM)
+        self.send(signal.SIGINT)
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not stop: {self._last_words()}") from None
+
+    def _alive(self) -> bool:
+        status = self.process.poll()
+        assert status is None, f"{self.name} ended with {status}: {self._last_words()}"
+        return True
+
+    def _last_words(self) -> str:
+        return self.stderr[-STDERR_CHARS_SHOWN:]
+
+
+@contextmanager
+def running(name: str, config: Path, http: str, ready: str = "/readyz") -> Iterator[Program]:
+    """Run a program while the context lasts, from when it serves; it must live until the end."""
+    program = Program(name, config, http)
+    try:
+        program.wait_for(ready)
+        yield program
+    finally:
+        program.stop()
+
+
+class Broker(Program):
+    """A running broker, and where its peers find it."""
+
+    def __init__(self, config: Path, agents: str, workers: str, http: str) -> None:
+        super().__init__("broker", config, http)
+        self.agents = agents
+        self.workers = workers
+
+
+def write_broker_config(directory: Path, **settings: int | str) -> dict[str, int | str]:
+    """Write broker.toml, which listens on free ports of 127.0.0.1; return its table [broker].
+
+    Args:
+        directory: where the file goes; keys, if there are any, are expected in `keys` beside it.
+        settings: keys of [broker].
+    """
+    table: dict[str, int | str] = {
+        "name": "broker-1",
+        "agents": f"tcp://127.0.0.1:{free_port()}",
+        "workers": f"tcp://127.0.0.1:{free_port()}",
+        "http": f"127.0.0.1:{free_port()}",
+        **settings,
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    cluster = f"[cluster]\nkeys = {json.dumps(str(directory / 'keys'))}\n"
+    (directory / "broker.toml").write_text(f"{cluster}[broker]\n{chr(10).join(lines)}\n")
+    return table
+
+
+@contextmanager
+def running_broker(directory: Path, **settings: int | str) -> Iterator[Broker]:
+    """Run a broker with `write_broker_config`'s configuration while the context lasts.
+
+    It speaks without CURVE unless `settings` say otherwise.
+    """
+    table = write_broker_config(directory, **{"insecure": True, **settings})
+    config = directory / "broker.toml"
+    broker = Broker(config, str(table["agents"]), str(table["workers"]), str(table["http"]))
+    try:
+        broker.wait_for("/livez")
+        yield broker
+    finally:
+        broker.stop()
+
+
+def wait_until(
+    happened: Callable[[], bool], what: Callable[[], str], patience_s: float = 5.0
+) -> None:
+    """Wait until `happened`, asking again and again; `what` says what did not."""
+    deadline = time.monotonic() + patience_s
+    while not happened():
+        assert time.monotonic() < deadline, f"not in {patience_s} s: {what()}"
+        time.sleep(POLL_S)
