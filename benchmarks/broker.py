@@ -65,8 +65,9 @@ def measure(rounds: int = ROUNDS, round_s: float = ROUND_S) -> tuple[str, dict[s
 
 
 def _report(results: dict[tuple[str, int], list[Round]]) -> tuple[str, dict[str, float]]:
-    heading = ["relay", "in flight", "dialogs/s", "messages/s", "spread (k)", "msgs/frame", "vs proxy"]
-    rows: list[Sequence[str]] = [heading]
+    rows: list[Sequence[str]] = [
+        ["relay", "in flight", "dialogs/s", "messages/s", "spread (k)", "msgs/frame", "vs proxy"]
+    ]
     ratios: dict[str, float] = {}
     for (mode, in_flight), measured in sorted(results.items(), key=lambda item: item[0][1]):
         rates = [r.dialogs_per_s for r in measured]
@@ -93,7 +94,7 @@ def _build(place: Path) -> Path:
     if compiler is None:
         sys.exit("bench: no C compiler: apt-get install gcc libc6-dev libzmq3-dev")
     binary = place / "load"
-    built = subprocess.run(  # noqa: S603 - our own source, no shell
+    built = subprocess.run(
         [compiler, "-O2", "-o", str(binary), str(SOURCE), "-lzmq"],
         capture_output=True,
         text=True,
@@ -128,7 +129,7 @@ class _Modes:
             self._broker("open", insecure=True),
             self._broker("curve", insecure=False),
         ]
-        processes = [subprocess.Popen(command) for command in commands]  # noqa: S603 - ours
+        processes = [subprocess.Popen(command) for command in commands]
         try:
             deadline = time.monotonic() + 20
             sockets = ["pf", "pb", "open-a", "open-w", "curve-a", "curve-w"]
@@ -155,7 +156,7 @@ class _Modes:
             "broker+CURVE": ["relay", self._end("curve-a"), self._end("curve-w")],
         }[mode]
         command = [str(self._load), *arguments, str(in_flight), str(self._round_s)]
-        done = subprocess.run(  # noqa: S603 - ours
+        done = subprocess.run(
             command,
             input=self._templates(curve=mode == "broker+CURVE"),
             capture_output=True,

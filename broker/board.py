@@ -86,7 +86,7 @@ class Board:
         """Event and what makes its fields, which are made only if somebody watches."""
 
     def watch(self, *, on: bool) -> None:
-        """Begin or cease to keep changes: thousands of dialogs a second are not noted for nobody."""
+        """Begin or cease to keep changes: dialogs by the thousand are not noted for nobody."""
         self._is_watched = on
         self.changes.clear()
 

@@ -1,7 +1,7 @@
 """Who may speak to the broker: CURVE keys, ZAP, and the right behind each frame (protocol §7).
 
-One ZAP domain a socket, and ZAP_ENFORCE_DOMAIN on both: without it, CURVE accepts every key when no
-handler lives.  ZAP only lets a connection in; who a frame comes from is its `User-Id`, looked up
+One ZAP domain a socket, and ZAP_ENFORCE_DOMAIN on both: without it, CURVE accepts every key when
+no handler lives.  ZAP only lets a connection in; who a frame comes from is its `User-Id`, looked up
 frame by frame, so that a key whose file is deleted is refused at once and not at the next handshake.
 
 Not here: what a right allows (broker.registry).
@@ -91,7 +91,8 @@ class CurveGate:
         try:
             self._directory = load_directory(self._place)
         except KeyFileError as error:
-            log.error("key directory not reloaded; the keys read before stay", error=str(error))
+            # A fault of a file, told in one line; a traceback would say less.
+            log.error("keys not reloaded, the old ones stay", error=str(error))  # noqa: TRY400
         else:
             log.info("key directory reloaded", keys=len(self._directory.rights))
 
