@@ -305,7 +305,8 @@ class DialogSession:
             self._say(Verb.COMPLETE, complete_of(Undecided(_TIMEOUT), self.worker), out)
         elif self.state is State.ENDING:
             self._reply(now, out)
-        self.close(Outcome.ERROR, _TIMEOUT, now, out)
+        outcome = Outcome.ERROR if self.state is State.RUNNING else Outcome.ENDED
+        self.close(outcome, _TIMEOUT, now, out)
 
     def close(self, outcome: Outcome, why: Code, now: float, out: list[Action]) -> None:
         """Have done with the dialog; the task, if it lives, is cancelled and heard no more."""
