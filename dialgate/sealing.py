@@ -1,0 +1,94 @@
+"""Sealing with the worker pool's key what only the pool may read again: the cookie.
+
+XChaCha20-Poly1305 (PyNaCl).  A cookie lies at the port between two workers, and brokers carry it;
+it is bound to dialog, hport and agent, so that it can't be read, changed, or played back into
+another call (docs/protocol.md §7).  Bodies sealed between agent and pool come later and will have a
+key of their own: this one is derived for cookies alone.
+
+Invariant: what was not sealed by this pool for this very context opens as None.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_decrypt,
+    crypto_aead_xchacha20poly1305_ietf_encrypt,
+    crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
+)
+from nacl.exceptions import CryptoError
+
+from dialgate.errors import BodyError
+from dialgate.wire.body_codec import decode_map, encode_map
+
+__all__ = ["POOL_KEY_BYTES", "Context", "Sealer"]
+
+POOL_KEY_BYTES: Final = 32
+NONCE_BYTES: Final = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+"""Long enough that random nonces never meet."""
+_FORMAT: Final = b"\x01"
+"""First byte of what is sealed: this module's format, should there ever be another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a cookie is bound to."""
+
+    dialog: bytes
+    hport: str
+    agent: str
+    """Name of the agent, as in BEGIN's facts."""
+
+    def spell(self) -> bytes:
+        """Return the associated data."""
+        return encode_map(
+            {"dsp": 1, "dialog": self.dialog, "hport": self.hport, "agent": self.agent}
+        )
+
+
+class Sealer:
+    """Seals and opens under one pool key.
+
+    Args:
+        pool_key: 32 secret bytes, the same for all workers of the pool.
+        nonce: gives `NONCE_BYTES` bytes that never repeat.
+    """
+
+    def __init__(
+        self, pool_key: bytes, nonce: Callable[[], bytes] = lambda: os.urandom(NONCE_BYTES)
+    ) -> None:
+        if len(pool_key) != POOL_KEY_BYTES:
+            msg = f"a pool key has {POOL_KEY_BYTES} bytes"
+            raise ValueError(msg)
+        self._key = blake2b(key=pool_key, digest_size=32, person=b"dialgate cookie").digest()
+        self._nonce = nonce
+
+    def __repr__(self) -> str:
+        """Show nothing of the key."""
+        return "Sealer()"
+
+    def seal(self, content: dict[str, Any], context: Context) -> bytes:
+        """Return `content`, sealed; 41 bytes longer than its MessagePack."""
+        nonce = self._nonce()
+        sealed = crypto_aead_xchacha20poly1305_ietf_encrypt(
+            encode_map(content), context.spell(), nonce, self._key
+        )
+        return _FORMAT + nonce + sealed
+
+    def open(self, sealed: bytes, context: Context) -> dict[str, Any] | None:
+        """Return what was sealed for `context`, or None."""
+        nonce, text = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+        if sealed[:1] != _FORMAT or len(nonce) != NONCE_BYTES:
+            return None
+        try:
+            content = crypto_aead_xchacha20poly1305_ietf_decrypt(
+                text, context.spell(), nonce, self._key
+            )
+            return decode_map(content)
+        except (BodyError, CryptoError):
+            return None
