@@ -294,10 +294,10 @@ class PortDialog:
         except BodyError:
             code = _BAD_BODY
         self._wait(now)
-        if code not in _OFFERED:
+        if code not in _OFFERED or self._used is None:
             return self._fail(_BAD_BODY if code.ok else code, now)
         self._refused = code
-        return [Unserved(code)]
+        return [Unserved(self._used.session, code)]
 
     def _on_lost(self, _body: bytes, now: float) -> list[Action]:
         if self.phase is Phase.BEGUN and self._exchange.answer_out:

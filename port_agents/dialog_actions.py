@@ -135,6 +135,8 @@ class Decided:
 class Unserved:
     """The broker has no worker, or no room: `move` the dialog to another broker, or `give_up`."""
 
+    session: int
+    """Of that broker."""
     code: Code
 
 

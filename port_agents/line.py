@@ -24,7 +24,7 @@ from port_agents.modem_actions import ModemLines, ModemState
 
 __all__ = ["Line"]
 
-_AT_REST: Final = frozenset({ModemState.IDLE, ModemState.FAULTED, ModemState.CLOSED})
+_CONNECTING: Final = frozenset({ModemState.ANSWERING, ModemState.HANGING_UP})
 _CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
 
 
@@ -44,9 +44,9 @@ class Line(LineCall):
         self._is_disabled = False
 
     @property
-    def is_at_rest(self) -> bool:
-        """Whether no call, nothing of an earlier one, and no work on the modem is left."""
-        return self.call is None and self.modem.state in _AT_REST
+    def is_clear(self) -> bool:
+        """Whether an agent that stops may leave it: nobody is connected or will be."""
+        return self.stage is Stage.NONE and self.modem.state not in _CONNECTING
 
     # The device.
 

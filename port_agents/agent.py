@@ -1,0 +1,387 @@
+"""One port agent: its lines, the brokers it speaks to, and which message is for whom.
+
+Pure: sessions, messages, what devices and services did, and `now` in; actions out, in order.  Each
+line judges its own dialog (`port_agents.dialog`), `port_agents.brokers` chooses the session; this
+module leads one to the other (protocol §5, "Agent", and §4, verbs 9 to 11).
+
+Invariants: a message reaches the one line whose open dialog it names, and no other; SEND, RECEIVE
+and COMPLETE of a dialog that isn't open here are answered END 619; no input costs more with more
+lines, but those that concern all of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import ClassVar, Final
+
+from dialgate.codes import Raserror, Winerror
+from dialgate.errors import BodyError
+from dialgate.session import CloseLink, OpenLink, Transmit
+from dialgate.wire.bodies import Command, End, Welcome
+from dialgate.wire.body_codec import decode_body, encode
+from dialgate.wire.verbs import Verb
+from port_agents.brokers import NEXT_S, Brokers, LinkAction
+from port_agents.call import Disconnect
+from port_agents.counters import Again, AgentCounters, Drop
+from port_agents.dialog_actions import Route, Unserved
+from port_agents.line import Line
+from port_agents.line_actions import Action as LineAction
+from port_agents.line_actions import LineChanged, LineSettings
+from port_agents.modem_actions import ModemLines
+from port_agents.orders import Orders
+from port_agents.reports import lines_messages
+
+__all__ = ["Action", "Agent", "Finished", "OnPort"]
+
+_ANSWERED: Final = frozenset({Verb.SEND, Verb.RECEIVE, Verb.COMPLETE})
+"""What only a worker sends that takes the dialog for open."""
+_STOPPED: Final = Winerror.ERROR_SHUTDOWN_IN_PROGRESS.code
+
+
+@dataclass(frozen=True, slots=True)
+class OnPort:
+    """Perform `action` on the port `hport`."""
+
+    hport: str
+    action: LineAction
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nothing is left to do: the agent was drained or stopped, its sessions are closed."""
+
+
+Action = OnPort | Transmit | OpenLink | CloseLink | Finished
+
+
+class Agent:
+    """An agent.  Each input returns the actions to perform, in order.
+
+    Args:
+        brokers: its choice of brokers, not started.
+        lines: its ports.
+        counters: where it and its lines count.
+        new_id: gives 16 bytes that were never given before.
+    """
+
+    def __init__(
+        self,
+        brokers: Brokers,
+        lines: Sequence[LineSettings],
+        counters: AgentCounters,
+        new_id: Callable[[], bytes],
+    ) -> None:
+        self.brokers: Final = brokers
+        self.counters: Final = counters
+        self.lines: Final[Mapping[str, Line]] = {
+            settings.hport: Line(settings, counters, new_id) for settings in lines
+        }
+        self._actions: list[Action] = []
+        self._dialogs: dict[bytes, Line] = {}
+        """Lines by their open dialogs."""
+        self._open: dict[Line, bytes] = {}
+        """The reverse."""
+        self._offered: dict[bytes, set[str]] = {}
+        """Links that refused a dialog, or were tried for it."""
+        self._offers: dict[str, tuple[float, list[Line]]] = {}
+        """By link that is being opened: until when, and the lines whose dialogs wait for it."""
+        self._timers: list[tuple[float, int, Line]] = []
+        self._due: dict[Line, float] = {}
+        """The timer of each line that counts; others in the heap are stale."""
+        self._order = count()
+        self._busy: set[Line] = set()
+        """Lines that a drained agent waits for."""
+        self._orders = Orders(self.lines, self._perform, self._emit)
+        self._draining = False
+        self._finished = False
+
+    # Life.
+
+    def start(self, now: float) -> list[Action]:
+        """Begin to look for a broker."""
+        return self._done(now, self.brokers.start(now))
+
+    def drain(self, now: float) -> list[Action]:
+        """Answer no calls any more; `Finished` follows when those that are there have ended."""
+        self._draining = True
+        for line in self.lines.values():
+            self._perform(line, line.close_to_calls("draining", now), now)
+        return self._done(now)
+
+    def stop(self, now: float) -> list[Action]:
+        """End every call now; `Finished` follows when each END is answered, or its lease over."""
+        self._draining = True
+        for line in self.lines.values():
+            self._perform(line, line.close_to_calls("stopping", now), now)
+            self._perform(line, line.cut(Disconnect.AGENT_STOPPED, _STOPPED, now), now)
+        return self._done(now)
+
+    # Sessions.
+
+    def session_opened(self, link: str, session: int, welcome: Welcome, now: float) -> list[Action]:
+        """Take note that a broker has welcomed us."""
+        before = self.brokers.home
+        wanted = self.brokers.opened(link, session, welcome, now)
+        _, offered = self._offers.pop(link, (now, []))
+        if self.brokers.home != before:
+            self._settle_in(before, now)
+        route = self.brokers.route_to(link)
+        for line in offered:
+            if route is not None and line.dialog is not None and line.dialog.session is None:
+                self._perform(line, line.move(route, Again.OFFERED, now), now)
+        return self._done(now, wanted)
+
+    def session_closed(self, session: int, now: float) -> list[Action]:
+        """Take note that a session has ended without our doing."""
+        self.counters.session_losses += 1
+        before = self.brokers.home
+        wanted = self.brokers.closed(session, now)
+        self._orders.session_over(session)
+        for line in self.lines.values():
+            self._perform(line, line.session_over(session, now), now)
+        if self.brokers.home != before and self.brokers.home is not None:
+            self._settle_in(before, now)
+        return self._done(now, wanted)
+
+    def message(
+        self,
+        session: int,
+        verb: int,
+        dialog: bytes | None,
+        attempt: int,
+        body: bytes,
+        now: float,
+    ) -> list[Action]:
+        """Take a message of a broker; only verbs that a broker may send to an agent."""
+        if dialog is not None:
+            self._on_dialog(session, verb, dialog, attempt, body, now)
+        elif (handler := self._HANDLERS.get(verb)) is not None:
+            return self._done(now, handler(self, session, body, now))
+        return self._done(now)
+
+    # Ports.
+
+    def opened(self, hport: str, lines: ModemLines | None, now: float) -> list[Action]:
+        """Take note that a port's device is open."""
+        line = self.lines[hport]
+        return self._did(line, line.opened(lines, now), now)
+
+    def closed(self, hport: str, reason: str, now: float) -> list[Action]:
+        """Take note that a port's device is gone, or did not open."""
+        line = self.lines[hport]
+        return self._did(line, line.closed(reason, now), now)
+
+    def receive(self, hport: str, data: bytes, now: float) -> list[Action]:
+        """Take what was read from a port."""
+        line = self.lines[hport]
+        return self._did(line, line.receive(data, now), now)
+
+    def lines_changed(self, hport: str, lines: ModemLines, now: float) -> list[Action]:
+        """Take a port's modem lines."""
+        line = self.lines[hport]
+        return self._did(line, line.lines_changed(lines, now), now)
+
+    def drained(self, hport: str, now: float) -> list[Action]:
+        """Take note that all that was written to a port has left."""
+        line = self.lines[hport]
+        return self._did(line, line.drained(now), now)
+
+    def service_output(self, hport: str, data: bytes, now: float) -> list[Action]:
+        """Take what a port's service says."""
+        line = self.lines[hport]
+        return self._did(line, line.service_output(data, now), now)
+
+    def service_ended(self, hport: str, failure: str, now: float) -> list[Action]:
+        """Take note that a port's service is gone; `failure` says why it could not be started."""
+        line = self.lines[hport]
+        return self._did(line, line.service_ended(failure, now), now)
+
+    # Time.
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what time has made due."""
+        due: list[Line] = []
+        while self._next_timer() <= now:
+            _, _, line = heapq.heappop(self._timers)
+            del self._due[line]
+            due.append(line)
+        for line in due:
+            self._perform(line, line.tick(now), now)
+        self._orders.tick(now)
+        for link, (until, lines) in list(self._offers.items()):
+            if now >= until:
+                del self._offers[link]
+                for line in lines:
+                    self._offer(line, now)
+        return self._done(now, self.brokers.tick(now))
+
+    def deadline(self) -> float:
+        """Return when `tick` is due; `math.inf` if it isn't."""
+        offers = min((until for until, _ in self._offers.values()), default=math.inf)
+        return min(self._next_timer(), self._orders.deadline(), self.brokers.deadline(), offers)
+
+    # Messages.
+
+    def _on_dialog(
+        self, session: int, verb: int, dialog: bytes, attempt: int, body: bytes, now: float
+    ) -> None:
+        line = self._dialogs.get(dialog)
+        if line is None:
+            self.counters.drops[Drop.NO_DIALOG] += 1
+            if verb in _ANSWERED:
+                end = End(reason=Raserror.ERROR_PORT_DISCONNECTED.code)
+                self._actions.append(Transmit(session, encode(Verb.END, end, dialog, attempt)))
+            return
+        self._perform(line, line.message(session, verb, attempt, body, now), now)
+        home = self.brokers.home
+        is_ours = line.dialog is not None and line.dialog.session == session
+        if verb in _ANSWERED and is_ours and (home is None or home.session != session):
+            self._follow(session, now)
+
+    def _on_command(self, session: int, body: bytes, now: float) -> Iterable[LinkAction]:
+        try:
+            command = decode_body(body, Command)
+        except BodyError:
+            self.counters.drops[Drop.BAD_BODY] += 1
+            return ()
+        if command.act == "rehome":
+            self._orders.answer(session, command)
+            return self.brokers.rehome()
+        self._orders.order(session, command, now)
+        return ()
+
+    def _on_drain(self, session: int, _body: bytes, now: float) -> Iterable[LinkAction]:
+        before = self.brokers.home
+        wanted = self.brokers.drain(session, now)
+        if self.brokers.home != before:
+            self._settle_in(before, now)
+        return wanted
+
+    _HANDLERS: ClassVar[
+        Mapping[int, Callable[[Agent, int, bytes, float], Iterable[LinkAction]]]
+    ] = {Verb.COMMAND: _on_command, Verb.DRAIN: _on_drain}
+
+    # Brokers.
+
+    def _settle_in(self, before: Route | None, now: float) -> None:
+        """Take the new home into use: all ports are told there, and dialogs begun there."""
+        home = self.brokers.home
+        assert home is not None, "there is a home to settle in"
+        self._report(list(self.lines.values()), now)
+        for line in self.lines.values():
+            self._perform(line, line.route(home, now), now)
+            if before is None or line.dialog is None:
+                continue
+            if line.dialog.session not in {None, home.session}:
+                self._perform(line, line.move(home, Again.MOVED, now), now)
+
+    def _follow(self, session: int, now: float) -> None:
+        """Move to a broker that has workers where the home has none."""
+        before = self.brokers.home
+        self.brokers.adopt(session)
+        self._settle_in(before, now)
+
+    def _offer(self, line: Line, now: float, refused_by: int | None = None) -> None:
+        """Offer the dialog of `line` to the next broker that it was not offered to."""
+        dialog = line.dialog
+        if dialog is None or dialog.session is not None:
+            return
+        tried = self._offered.setdefault(dialog.dialog, set())
+        if refused_by is not None and (link := self.brokers.link_of(refused_by)) is not None:
+            tried.add(link)
+        for link in self.brokers.offers:
+            if link in tried:
+                continue
+            tried.add(link)
+            if (route := self.brokers.route_to(link)) is not None:
+                self._perform(line, line.move(route, Again.OFFERED, now), now)
+            else:
+                until, lines = self._offers.get(link, (now + NEXT_S, []))
+                self._offers[link] = until, [*lines, line]
+                self._emit(*self.brokers.open(link))
+            return
+        self._perform(line, line.give_up(now), now)
+
+    def _report(self, lines: Sequence[Line], now: float) -> None:
+        """Tell the home's observers of `lines`."""
+        home = self.brokers.home
+        if home is None:
+            return
+        for message in lines_messages(lines, now):
+            self._emit(Transmit(home.session, message))
+
+    # After every input.
+
+    def _did(self, line: Line, actions: Iterable[LineAction], now: float) -> list[Action]:
+        self._perform(line, actions, now)
+        return self._done(now)
+
+    def _perform(self, line: Line, actions: Iterable[LineAction], now: float) -> None:
+        """Pass on what `line` wants, and keep in step with it."""
+        unserved: Unserved | None = None
+        for action in actions:
+            match action:
+                case Transmit():
+                    self._emit(action)
+                case Unserved():
+                    unserved = action
+                case LineChanged():
+                    self._emit(OnPort(line.settings.hport, action))
+                    self._report([line], now)
+                case _:
+                    self._emit(OnPort(line.settings.hport, action))
+        self._track(line)
+        self._set_timer(line)
+        self._orders.line_settled(line)
+        if unserved is not None:
+            self._offer(line, now, unserved.session)
+
+    def _track(self, line: Line) -> None:
+        if line.is_clear:
+            self._busy.discard(line)
+        else:
+            self._busy.add(line)
+        known = self._open.get(line)
+        dialog = None if line.dialog is None else line.dialog.dialog
+        if known == dialog:
+            return
+        if known is not None:
+            del self._dialogs[known], self._open[line]
+            self._offered.pop(known, None)
+        if dialog is not None:
+            self._dialogs[dialog] = line
+            self._open[line] = dialog
+
+    def _set_timer(self, line: Line) -> None:
+        """See to it that `tick` comes in time for `line`; too early does no harm."""
+        when = line.deadline()
+        if when < self._due.get(line, math.inf):
+            self._due[line] = when
+            heapq.heappush(self._timers, (when, next(self._order), line))
+
+    def _next_timer(self) -> float:
+        while self._timers and self._due.get(self._timers[0][2]) != self._timers[0][0]:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else math.inf
+
+    def _emit(self, *actions: Action) -> None:
+        self._actions += actions
+
+    def _done(self, now: float, wanted: Iterable[Action] = ()) -> list[Action]:
+        """Return what this input leads to, behind it what became of sessions that nothing needs."""
+        self._emit(*wanted)
+        if len(self.brokers.links) > 1:
+            sessions = [line.dialog.session for line in self._open if line.dialog is not None]
+            links = [self.brokers.link_of(x) for x in sessions if x is not None]
+            self._emit(*self.brokers.release([*links, *self._offers]))
+        if self._draining and not self._busy and not self._finished:
+            self._finished = True
+            for line in self.lines.values():
+                self._perform(line, line.cut(Disconnect.AGENT_STOPPED, _STOPPED, now), now)
+            self._emit(*self.brokers.close(), Finished())
+        actions, self._actions = self._actions, []
+        return actions

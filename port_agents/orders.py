@@ -1,0 +1,150 @@
+"""Operators' COMMANDs, and the truth about what became of them (protocol §4, verbs 10 and 11).
+
+Pure.  An answer is given when the port has really done what was ordered, or has not within a bound.
+
+Invariant: each COMMAND accepted gets exactly one COMMANDED, on the session it came by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
+from dialgate.session import Transmit
+from dialgate.wire.bodies import Command, Commanded
+from dialgate.wire.body_codec import encode
+from dialgate.wire.verbs import Verb
+from port_agents.call import Disconnect
+from port_agents.line import Line
+from port_agents.line_actions import Action
+from port_agents.modem_actions import ModemState
+
+__all__ = ["ORDER_S_MAX", "Orders"]
+
+ORDER_S_MAX: Final = 15.0
+"""Time that a port has: a hang-up with its guard times, and the init commands."""
+
+_NOT_SUPPORTED: Final = Winerror.ERROR_NOT_SUPPORTED.code
+_CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
+_RESULTS: Final[Mapping[ModemState, Code]] = {
+    ModemState.IDLE: NO_ERROR,
+    ModemState.RINGING: NO_ERROR,
+    ModemState.FAULTED: Winerror.ERROR_GEN_FAILURE.code,
+}
+"""What a port has come to that is done with its order; in other states it is not."""
+
+Perform = Callable[[Line, list[Action], float], None]
+
+
+@dataclass(slots=True)
+class _Order:
+    """A COMMAND whose ports have not all done it."""
+
+    id: bytes
+    session: int
+    due: float
+    waiting: set[str]
+    """Ports that have not."""
+    code: Code = NO_ERROR
+    """The first failure of a port that has."""
+
+
+class Orders:
+    """The orders of operators that are under way.
+
+    Args:
+        lines: the ports by HPORT.
+        perform: takes what a line wants done.
+        transmit: takes COMMANDED messages.
+    """
+
+    def __init__(
+        self, lines: Mapping[str, Line], perform: Perform, transmit: Callable[[Transmit], object]
+    ) -> None:
+        self._lines = lines
+        self._perform = perform
+        self._transmit = transmit
+        self._open: list[_Order] = []
+
+    def order(self, session: int, command: Command, now: float) -> None:
+        """Carry out an order for one port, or with hport "" for all."""
+        lines = self._targets(command.hport)
+        if not lines:
+            self._answer(session, command.id, Raserror.ERROR_PORT_NOT_FOUND.code)
+        elif command.act in {"hangup", "reset"}:
+            self._begin(session, command, lines, now)
+        elif command.act in {"disable", "drain", "enable"} and command.mode != "busy":
+            reason = "" if command.act == "enable" else _reason(command)
+            for line in lines:
+                self._perform(line, line.close_to_calls(reason, now, disabled=True), now)
+            self._answer(session, command.id, NO_ERROR)
+        else:
+            self._answer(session, command.id, _NOT_SUPPORTED)
+
+    def answer(self, session: int, command: Command, code: Code = NO_ERROR) -> None:
+        """Answer an order that is none for ports."""
+        self._answer(session, command.id, code)
+
+    def line_settled(self, line: Line) -> None:
+        """Look whether `line` has done what it was ordered."""
+        code = _RESULTS.get(line.modem.state)
+        if self._open and line.call is None and code is not None:
+            for order in [x for x in self._open if line.settings.hport in x.waiting]:
+                order.waiting.discard(line.settings.hport)
+                order.code = order.code if order.code != NO_ERROR else code
+                if not order.waiting:
+                    self._finish(order, order.code)
+
+    def session_over(self, session: int) -> None:
+        """Forget orders whose answers nobody can take any more."""
+        self._open = [x for x in self._open if x.session != session]
+
+    def tick(self, now: float) -> None:
+        """Answer what takes too long."""
+        for order in [x for x in self._open if now >= x.due]:
+            gone = any(
+                self._lines[hport].modem.state is ModemState.CLOSED for hport in order.waiting
+            )
+            failure = Winerror.ERROR_DEVICE_NOT_CONNECTED if gone else Winerror.ERROR_TIMEOUT
+            self._finish(order, failure.code)
+
+    def deadline(self) -> float:
+        """Return when `tick` is due; `math.inf` if it isn't."""
+        return min((x.due for x in self._open), default=math.inf)
+
+    def _targets(self, hport: str) -> list[Line]:
+        if not hport:
+            return list(self._lines.values())
+        return [self._lines[hport]] if hport in self._lines else []
+
+    def _begin(self, session: int, command: Command, lines: Iterable[Line], now: float) -> None:
+        if command.act == "hangup":
+            lines = [line for line in lines if line.call is not None]
+        order = _Order(
+            command.id, session, now + ORDER_S_MAX, {line.settings.hport for line in lines}
+        )
+        if not order.waiting:
+            self._answer(session, command.id, Raserror.ERROR_PORT_NOT_CONNECTED.code)
+            return
+        self._open.append(order)
+        for line in lines:
+            if command.act == "hangup":
+                self._perform(line, line.cut(Disconnect.OPERATOR, _CUT, now), now)
+            else:
+                self._perform(line, line.reset(now), now)
+
+    def _finish(self, order: _Order, code: Code) -> None:
+        self._open.remove(order)
+        self._answer(order.session, order.id, code)
+
+    def _answer(self, session: int, command_id: bytes, code: Code) -> None:
+        commanded = Commanded(id=command_id, code=code)
+        self._transmit(Transmit(session, encode(Verb.COMMANDED, commanded)))
+
+
+def _reason(command: Command) -> str:
+    by = f" by {command.operator}" if command.operator else ""
+    return f"{command.act}{by}: {command.reason}" if command.reason else f"{command.act}{by}"
