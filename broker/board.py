@@ -10,9 +10,9 @@ Invariant: no secret passes here, and no body of a caller's dialog.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from broker.breach import Breach
 from broker.counts import Counts
@@ -20,15 +20,22 @@ from broker.entries import Entry
 from broker.limits import BrokerLimits
 from broker.replies import INVALID
 from broker.sessions import AgentSession, Session, WorkerSession
-from dialgate.codes import Winerror
 from dialgate.wire.bodies import LineState
 
-__all__ = ["Board", "Change", "Fields", "Line", "agent_fields", "entry_fields", "worker_fields"]
+__all__ = [
+    "Board",
+    "Change",
+    "Fields",
+    "Line",
+    "agent_fields",
+    "dialog_fields",
+    "dialog_text",
+    "entry_fields",
+    "worker_fields",
+]
 
 Fields = dict[str, Any]
 """What observers get as a JSON object."""
-
-CLAIMED: Final = Winerror.ERROR_ALREADY_EXISTS.code
 
 
 class Change(NamedTuple):
@@ -80,31 +87,21 @@ class Board:
         self._counts = counts
         self._claims: dict[str, AgentSession] = {}
         """hport → the agent that had it first."""
-        self._changes: deque[tuple[str, Callable[..., Fields], tuple[Any, ...]]] = deque(
-            maxlen=limits.changes_max
-        )
-        """Event and what makes its fields, which are made only if somebody watches."""
+        self._changes: deque[Change] = deque(maxlen=limits.changes_max)
+        self._is_watched = False
 
     def watch(self, *, on: bool) -> None:
         """Begin or cease to keep changes: dialogs by the thousand are not noted for nobody."""
         self._is_watched = on
-        self.changes.clear()
+        self._changes.clear()
 
     def since(self, change_id: int) -> list[Change] | None:
         """Return the changes after `change_id`; None if a snapshot is needed first."""
         behind = self.last_id - change_id
         if not 0 <= behind <= len(self._changes):
             return None
-        newest = islice(reversed(self._changes), behind)
-        changes = [
-            Change(self.last_id - index, event, describe(*what))
-            for index, (event, describe, what) in enumerate(newest)
-        ]
-        return changes[::-1]
-
-    def all_lines(self, now: float) -> list[Fields]:
-        """Return every line as observers get it."""
-        return [line.fields(now) for lines in self.lines.values() for line in lines.values()]
+        newest = list(islice(reversed(self._changes), behind))
+        return newest[::-1]
 
     # ------------------------------------------------------------------ what happens
 
@@ -153,7 +150,7 @@ class Board:
                 since,
             )
             known[each.hport] = line
-            self._changed("line", line.fields, now)
+            self._changed("line", line.fields(now))
         if complete and agent.listed is not None:
             for hport in known.keys() - agent.listed:
                 self._show_unknown(known.pop(hport), agent, "not configured any more", now)
@@ -161,7 +158,7 @@ class Board:
 
     def agent_changed(self, agent: AgentSession, now: float) -> None:
         """Show an agent that came or went; the ports of one that went are unknown."""
-        self._changed("agent", _as_it_is, agent_fields(agent, now))
+        self._changed("agent", agent_fields(agent, now))
         if not agent.is_over:
             return
         for hport in agent.hports:
@@ -175,11 +172,12 @@ class Board:
 
     def worker_changed(self, worker: WorkerSession, load: int, now: float) -> None:
         """Show a worker that came, drains or went."""
-        self._changed("worker", _as_it_is, worker_fields(worker, load, now))
+        self._changed("worker", worker_fields(worker, load, now))
 
     def dialog_changed(self, entry: Entry, state: str) -> None:
         """Show a dialog's new state: a `State`'s value, or "gone"."""
-        self._changed("dialog", _dialog_fields, *_dialog_facts(entry, state))
+        if self._is_watched:
+            self._changed("dialog", dialog_fields(entry, state))
 
     def _show_unknown(self, line: Line, agent: AgentSession, reason: str, now: float) -> Line:
         unknown = line._replace(
@@ -189,12 +187,13 @@ class Board:
             reason=reason,
             since=now,
         )
-        self._changed("line", unknown.fields, now)
+        self._changed("line", unknown.fields(now))
         return unknown
 
-    def _changed(self, event: str, describe: Callable[..., Fields], *what: Any) -> None:
-        self.last_id += 1
-        self._changes.append((event, describe, what))
+    def _changed(self, event: str, fields: Fields) -> None:
+        if self._is_watched:
+            self.last_id += 1
+            self._changes.append(Change(self.last_id, event, fields))
 
 
 def agent_fields(agent: AgentSession, now: float) -> Fields:
@@ -214,51 +213,30 @@ def worker_fields(worker: WorkerSession, load: int, now: float) -> Fields:
     }
 
 
-def entry_fields(entry: Entry) -> Fields:
-    """Return a dialog, as it is now, as observers get it."""
-    return _dialog_fields(*_dialog_facts(entry, entry.state.value))
-
-
-DialogFacts = tuple[bytes, int, AgentSession, str, str, str, WorkerSession | None]
-
-
-def _dialog_facts(entry: Entry, state: str) -> DialogFacts:
-    """Return what `_dialog_fields` takes: an entry changes, and is described later or never."""
-    return (
-        entry.dialog,
-        entry.attempt,
-        entry.began_by,
-        entry.hport,
-        entry.pool,
-        state,
-        entry.worker,
-    )
-
-
-def _dialog_fields(
-    dialog: bytes,
-    attempt: int,
-    agent: AgentSession,
-    hport: str,
-    pool: str,
-    state: str,
-    worker: WorkerSession | None,
-) -> Fields:
+def dialog_fields(entry: Entry, state: str) -> Fields:
+    """Return a dialog as observers get it; `state` is a `State`'s value, or "gone"."""
+    agent, worker = entry.began_by, entry.worker
     return {
-        "dialog": dialog.hex(),
-        "attempt": attempt,
+        "dialog": dialog_text(entry.dialog),
+        "attempt": entry.attempt,
         "agent": agent.name,
         "instance": agent.instance.hex(),
         "session": agent.number,
-        "hport": hport,
-        "pool": pool,
+        "hport": entry.hport,
+        "pool": entry.pool,
         "state": state,
         "worker": worker.name if worker is not None else "",
     }
 
 
-def _as_it_is(fields: Fields) -> Fields:
-    return fields
+def entry_fields(entry: Entry) -> Fields:
+    """Return a dialog, as it is now, as observers get it."""
+    return dialog_fields(entry, entry.state.value)
+
+
+def dialog_text(dialog: bytes) -> str:
+    """Return a dialog's id in the form of RFC 9562."""
+    return str(UUID(bytes=dialog))
 
 
 def _session_fields(session: Session, now: float) -> Fields:

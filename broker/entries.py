@@ -45,6 +45,7 @@ class Entry:
         "agent_name",
         "attempt",
         "began_at",
+        "began_by",
         "begin",
         "dialog",
         "due",
@@ -68,6 +69,8 @@ class Entry:
         self.state = State.WAITING
         self.agent: AgentSession | None = agent
         """The session by which BEGIN came; None is the table's "no agent"."""
+        self.began_by = agent
+        """The same, even after it is gone."""
         self.agent_name = agent.name
         """With `hport`, the key of the port."""
         self.hport = begin.hport
