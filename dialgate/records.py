@@ -1,0 +1,177 @@
+"""Records of calls as the agents' spools keep them: the words, the file, and how it is read.
+
+A spool is one SQLite file of one agent, which alone writes it (`port_agents.spool`); anyone who may
+read the file can read the calls, while the agent runs and when it does not.  Protocol §8 says what
+a record holds.
+
+Invariant: a call has at most one start and one stop record; no record holds an answer of a caller.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import quote
+
+import msgspec
+
+from dialgate.codes import NO_ERROR, Code
+from dialgate.errors import DialgateError
+
+__all__ = [
+    "APPLICATION_ID",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "CallFacts",
+    "CallRecord",
+    "DialogFacts",
+    "SpoolError",
+    "check_format",
+    "read_calls",
+]
+
+APPLICATION_ID: Final = 0x44475350
+"""Marks the file as ours: "DGSP", in SQLite's header."""
+SCHEMA_VERSION: Final = 1
+"""A file of a newer version is refused, never changed."""
+SCHEMA: Final = (
+    """
+    CREATE TABLE records (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        record BLOB NOT NULL UNIQUE,
+        call BLOB NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('start', 'interim', 'stop')),
+        made_at REAL NOT NULL,
+        body TEXT NOT NULL,
+        stored_at REAL
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX one_start_one_stop ON records (call, kind) WHERE kind <> 'interim'",
+    "CREATE INDEX by_call ON records (call, number)",
+    "CREATE INDEX by_time ON records (made_at)",
+)
+"""`stored_at`: when a broker named the record in RECORDED; null until then."""
+
+_LATEST: Final = """
+    SELECT record, call, kind, made_at, body FROM records AS latest
+    WHERE made_at >= ?
+      AND number = (SELECT max(number) FROM records WHERE call = latest.call)
+    ORDER BY number DESC LIMIT ?
+"""
+"""The last record of each call, newest first."""
+
+
+class SpoolError(DialgateError):
+    """A spool that can't be opened or read; the text names the file."""
+
+
+class DialogFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How a call's dialog went."""
+
+    dialog: str
+    """Its id, in hex."""
+    attempts: int
+    """BEGINs that were sent."""
+    tries: int
+    """Answers that the caller gave."""
+    verdict: str = ""
+    """success, failure or error; empty: the dialog was ended before there was one."""
+    user: str = ""
+    domain: str = ""
+    code: Code = NO_ERROR
+    """Of an error verdict; without a verdict, why the dialog was ended."""
+    attributes: dict[str, str | int] = {}
+    """Those of the verdict that are text, numbers or booleans."""
+
+
+class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a call at the time of the record.
+
+    Times are of the agent's wall clock, in seconds since 1970; None: it did not come to that.
+    """
+
+    site: str
+    agent: str
+    hport: str
+    caller: str = ""
+    """Number as the exchange gave it, unverified; empty: none."""
+    caller_name: str = ""
+    speed: int = 0
+    """Of the connection, in bit/s; 0: unknown."""
+    connect_text: str = ""
+    rang_at: float
+    connected_at: float | None = None
+    handed_over_at: float | None = None
+    ended_at: float | None = None
+    dialogs: tuple[DialogFacts, ...] = ()
+    service: str = ""
+    """What the caller was handed over to; empty: to nothing."""
+    bytes_in: int = 0
+    """From the caller."""
+    bytes_out: int = 0
+    disconnect: str = ""
+    """Why the call ended; empty while it goes on."""
+    code: Code = NO_ERROR
+    """Behind the disconnect reason, where there is one."""
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of a call."""
+
+    record: bytes
+    """16 bytes, its own."""
+    call: bytes
+    """16 bytes, the same in all records of the call."""
+    kind: Literal["start", "interim", "stop"]
+    made_at: float
+    """Wall clock, seconds since 1970."""
+    facts: CallFacts
+
+
+def read_calls(path: str | Path, since: float = 0.0, limit: int = 1000) -> list[CallRecord]:
+    """Return the last record of each call, newest first, at most `limit`; the file is not changed.
+
+    Args:
+        path: the spool.
+        since: wall clock, seconds since 1970; calls without a record from then on are left out.
+        limit: most calls to return.
+
+    Raises:
+        SpoolError: the file can't be read, or is no spool.
+    """
+    if not Path(path).exists():
+        raise SpoolError(f"{path}: no such file: has the agent of this machine been started yet?")
+    address = f"file:{quote(str(path))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=5.0)) as connection:
+            check_format(connection, path)
+            rows = connection.execute(_LATEST, (since, limit)).fetchall()
+        return [
+            CallRecord(
+                record=record,
+                call=call,
+                kind=kind,
+                made_at=made_at,
+                facts=msgspec.json.decode(body, type=CallFacts),
+            )
+            for record, call, kind, made_at, body in rows
+        ]
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        raise SpoolError(f"{path}: can't be read: {error}") from error
+
+
+def check_format(connection: sqlite3.Connection, path: str | Path) -> None:
+    """Return when the open file is a spool that this version knows.
+
+    Raises:
+        SpoolError: it is something else, or newer.
+        sqlite3.Error: it is no SQLite file, or can't be read.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise SpoolError(f"{path}: is no spool of dialgate: name another file as agent.spool")
+    if version > SCHEMA_VERSION:
+        raise SpoolError(f"{path}: was made by a newer dialgate: install that again, or another")

@@ -1,0 +1,85 @@
+"""Make records of calls (protocol §8) from what a line noted.
+
+Pure.  Which record is due when is the line's decision; keeping it is the spool's.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from dialgate.records import CallFacts, CallRecord, DialogFacts
+from port_agents.call import Call, DialogOutcome
+
+__all__ = ["record_of"]
+
+
+def record_of(
+    call: Call,
+    kind: Literal["start", "interim", "stop"],
+    port: tuple[str, str, str],
+    *,
+    record: bytes,
+    made_at: float,
+    clock_offset_s: float,
+) -> CallRecord:
+    """Return a record of `call` as it is now.
+
+    Args:
+        call: what the line noted.
+        kind: what the record is of.
+        port: names of site, agent and HPORT.
+        record: 16 bytes, never used before.
+        made_at: the wall clock, seconds since 1970.
+        clock_offset_s: wall clock less the agent's clock.
+    """
+
+    def wall(at: float | None) -> float | None:
+        return None if at is None else at + clock_offset_s
+
+    site, agent, hport = port
+    facts = CallFacts(
+        site=site,
+        agent=agent,
+        hport=hport,
+        caller=call.caller.number,
+        caller_name=call.caller.name,
+        speed=call.connect_speed,
+        connect_text=call.connect_text,
+        rang_at=call.rang_at + clock_offset_s,
+        connected_at=wall(call.connected_at),
+        handed_over_at=wall(call.handed_over_at),
+        ended_at=wall(call.ended_at),
+        dialogs=() if call.dialog is None else (_dialog_facts(call.dialog),),
+        service=call.service,
+        bytes_in=call.bytes_in,
+        bytes_out=call.bytes_out,
+        disconnect="" if call.disconnect is None else call.disconnect.value,
+        code=call.code,
+    )
+    return CallRecord(record=record, call=call.id, kind=kind, made_at=made_at, facts=facts)
+
+
+def _dialog_facts(outcome: DialogOutcome) -> DialogFacts:
+    verdict = outcome.verdict
+    facts = DialogFacts(
+        dialog=outcome.dialog.hex(),
+        attempts=outcome.attempts,
+        tries=outcome.answers,
+        code=outcome.reason,
+    )
+    if verdict is None:
+        return facts
+    return msgspec.structs.replace(
+        facts,
+        verdict=verdict.outcome,
+        user=verdict.username,
+        domain=verdict.domain,
+        code=verdict.error,
+        attributes={
+            name: value
+            for name, value in verdict.attributes.items()
+            if isinstance(value, str | int)
+        },
+    )
