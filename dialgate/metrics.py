@@ -11,8 +11,8 @@ Names (docs/metrics.md, prometheus.io/docs/practices/naming):
   doesn't.
 - labels take values from closed sets (verbs, states, reasons), or from what the operator has
   configured (site, names of agents and workers).  Never callers, users, dialogs or hports.
-- every value of a closed set is there from the start, at 0: a rate can't be taken of what appears
-  with its first event.
+- every value of an enumerated set is there from the start, at 0: a rate can't be taken of what
+  appears with its first event.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ __all__ = ["run"]
 
 _COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "agents": ("name", "site", "version", "ports", "session", "connected_ms"),
-    "workers": ("name", "version", "credit", "owned", "drained", "connected_ms"),
+    "workers": ("name", "version", "credit", "owned", "draining", "connected_ms"),
     "ports": ("agent", "hport", "state", "since_ms", "worker", "dialog", "reason"),
 }
 
