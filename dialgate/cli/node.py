@@ -24,10 +24,10 @@ import structlog
 from dialgate.errors import DialgateError
 from dialgate.lifecycle import Life, program_parser
 from dialgate.lifecycle import run as run_life
-from dialgate.settings import Program, load
+from dialgate.settings import load
 from dialgate.telemetry import start_log
 
-__all__ = ["run"]
+__all__ = ["Child", "run", "supervise"]
 
 PAUSE_S_MIN: Final = 1.0
 PAUSE_S_MAX: Final = 30.0
@@ -38,6 +38,8 @@ WATCHDOG_S: Final = 30.0
 STOP_S: Final = 3.0
 """How long a child that is stopped at once may take."""
 NOTE_BYTES_MAX: Final = 4096
+
+_COMMAND: Final = (sys.executable, "-m", "dialgate")
 
 log = structlog.get_logger()
 
@@ -57,19 +59,15 @@ def run(command: str, arguments: Sequence[str]) -> int:
         load(options.config, *settings.programs)
         with tempfile.TemporaryDirectory(prefix="dialgate-node-") as directory:
             children = [
-                Child(
-                    program,
-                    ["--config", options.config, "--log-level", options.log_level],
-                    Path(directory) / program,
-                )
+                Child(program, [*_COMMAND, program, *arguments], Path(directory) / program)
                 for program in settings.programs
             ]
-            await _supervise(children, life)
+            await supervise(children, life)
 
     return run_life(serve)
 
 
-async def _supervise(children: Sequence[Child], life: Life) -> None:
+async def supervise(children: Sequence[Child], life: Life) -> None:
     """Keep `children` running until `life` is to stop, then end them in reverse order."""
     async with asyncio.TaskGroup() as group:
         keepers = [group.create_task(child.keep()) for child in children]
@@ -91,11 +89,11 @@ async def _report(children: Sequence[Child], life: Life) -> None:
 class Child:
     """One program's process, and the socket on which it says how it is (sd_notify(3))."""
 
-    def __init__(self, program: Program, arguments: Sequence[str], notes: Path) -> None:
+    def __init__(self, program: str, command: Sequence[str], notes: Path) -> None:
         self.program = program
         self.ready = asyncio.Event()
         """Set when the program has served for the first time."""
-        self._arguments = arguments
+        self._command = command
         self._notes = notes
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -113,7 +111,7 @@ class Child:
             DialgateError: it could not start even once.
         """
         loop = asyncio.get_running_loop()
-        pause_s = PAUSE_S_MIN
+        pause_s = PAUSE_S_MIN / 2
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
             channel.bind(str(self._notes))
             loop.add_reader(channel, self._read_note, channel)
@@ -139,9 +137,7 @@ class Child:
     async def _run_once(self) -> int:
         """Return the exit status; when cancelled, see to it that the process has ended."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "dialgate", self.program),
-            *self._arguments,
+            *self._command,
             env={
                 **{key: value for key, value in os.environ.items() if key != "WATCHDOG_PID"},
                 "NOTIFY_SOCKET": str(self._notes),

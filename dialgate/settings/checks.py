@@ -204,8 +204,8 @@ def _check_policies(settings: Settings, findings: Findings) -> None:
         if policy.service and settings.agent is not None:
             _check_name(policy.service, settings.services, (*path, "service"), "services", findings)
     if settings.worker is not None and not settings.policies:
-        what = "has no policy to decide by, so every caller would be turned away"
-        findings.fault(("worker",), what, "add a [[policies]] table")
+        what = "is missing, so every caller would be turned away"
+        findings.fault(("policies",), what, "add a [[policies]] table")
     if settings.agent is not None and settings.policies:
         for index, port in enumerate(settings.agent.ports):
             if not any(

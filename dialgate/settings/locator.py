@@ -129,21 +129,24 @@ class _Scanner:
         index = 0
         while self.skip(_BLANK) < len(self.text) and self.text[self.at] != "]":
             self.mark((*path, index))
+            start = self.at
             self.value((*path, index))
-            self.separator()
+            self.separator(start)
             index += 1
         self.at += 1
 
     def inline_table(self, path: Path) -> None:
         self.at += 1
         while self.skip(_BLANK) < len(self.text) and self.text[self.at] != "}":
+            start = self.at
             self.pair(path)
-            self.separator()
+            self.separator(start)
         self.at += 1
 
-    def separator(self) -> None:
+    def separator(self, start: int) -> None:
+        """Read what follows an element that began at `start`; never stay there."""
         self.skip(_BLANK)
-        if self.text.startswith(",", self.at):
+        if self.text.startswith(",", self.at) or self.at == start:
             self.at += 1
 
 
