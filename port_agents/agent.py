@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar, Final
 
-from dialgate.codes import Raserror, Winerror
+from dialgate.codes import Code, Raserror, Winerror
 from dialgate.errors import BodyError
 from dialgate.session import CloseLink, OpenLink, Transmit
 from dialgate.wire.bodies import Command, End, Welcome
@@ -135,7 +135,7 @@ class Agent:
                 self._perform(line, line.move(route, Again.OFFERED, now), now)
         return self._done(now, wanted)
 
-    def session_closed(self, session: int, now: float) -> list[Action]:
+    def session_closed(self, session: int, _code: Code, now: float) -> list[Action]:
         """Take note that a session has ended without our doing."""
         self.counters.session_losses += 1
         before = self.brokers.home

@@ -1,0 +1,186 @@
+"""A peer's links with all of its brokers, made from the configuration.
+
+A shell, the same for agents and workers: it names the peer in HELLO, finds the keys of each broker,
+numbers the sessions over all links, and leads what they tell to the core.  It decides nothing;
+which links are open is the core's choice.
+
+Invariant: session numbers rise over all links of the process, and its instance is its own.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from importlib.metadata import version
+from itertools import count
+from typing import Any, Final, Literal, Protocol, TypeVar
+
+import msgspec
+import zmq
+
+from dialgate.codes import NO_ERROR, Code
+from dialgate.keys import load_directory, load_secret
+from dialgate.link import Link
+from dialgate.session import (
+    CloseLink,
+    CloseSession,
+    OpenLink,
+    PeerSession,
+    SessionClosed,
+    SessionEvent,
+    SessionOpened,
+    Transmit,
+)
+from dialgate.settings import parse_endpoint
+from dialgate.sockets import ClientKeys, require_libzmq
+from dialgate.wire.bodies import Hello, Welcome
+from dialgate.wire.body_codec import encode
+from dialgate.wire.limits import ID_BYTES, PROTOCOL
+from dialgate.wire.verbs import Role, Verb
+
+__all__ = ["Core", "Links", "link_name"]
+
+A_co = TypeVar("A_co", covariant=True)
+A = TypeVar("A")
+
+
+class Core(Protocol[A_co]):
+    """What a core of dialogs is told of its sessions; it returns the actions to perform."""
+
+    def session_opened(
+        self, link: str, session: int, welcome: Welcome, now: float, /
+    ) -> Sequence[A_co]:
+        """Take note that the broker behind `link` has welcomed us."""
+        ...
+
+    def session_closed(self, session: int, code: Code, now: float, /) -> Sequence[A_co]:
+        """Take note that a session is over, without our doing."""
+        ...
+
+    def message(
+        self,
+        session: int,
+        verb: int,
+        dialog: bytes | None,
+        attempt: int,
+        body: bytes,
+        now: float,
+        /,
+    ) -> Sequence[A_co]:
+        """Take a message; only verbs that a broker may send to this role."""
+        ...
+
+
+def link_name(endpoint: str) -> str:
+    """Return the name of the link with a configured endpoint: its address without `#BROKER`."""
+    return parse_endpoint(endpoint).address
+
+
+class Links:
+    """The links of this process, by name.
+
+    Args:
+        role: "agent" or "worker".
+        name: the configured name, which the key file has, too.
+        keys: directory of the key files, or None where the configuration says `insecure`.
+        particulars: what HELLO says of this role: site, or capacity and pools.
+    """
+
+    def __init__(
+        self, role: Literal["agent", "worker"], name: str, keys: str | None, **particulars: Any
+    ) -> None:
+        require_libzmq()
+        self.instance: Final = os.urandom(ID_BYTES)
+        """This process, as brokers and other peers tell it from the next of the same name."""
+        self.links: Final[dict[str, Link]] = {}
+        self._role = Role(role)
+        self._keys = keys
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._numbers = count(1)
+        self._by_session: dict[int, Link] = {}
+        self._hello = Hello(
+            protocol=PROTOCOL,
+            role=role,
+            name=name,
+            instance=self.instance,
+            session=1,
+            version=version("dialgate"),
+            **particulars,
+        )
+
+    def connect(
+        self, endpoints: Iterable[str], core: Core[A], perform: Callable[[Sequence[A]], None]
+    ) -> None:
+        """Make a link with each endpoint, none started; `perform` gets what `core` wants.
+
+        Raises:
+            KeyFileError: a key that CURVE needs is missing.
+        """
+        for endpoint in endpoints:
+            name = link_name(endpoint)
+            session = PeerSession(
+                name,
+                self._role,
+                hello=self._greeting,
+                next_session=self._numbers.__next__,
+                jitter=random.random,
+            )
+            deliver = partial(self._deliver, name, core, perform)
+            self.links[name] = Link(session, self._context, self._client_keys(endpoint), deliver)
+
+    def do(self, action: Transmit | OpenLink | CloseLink | CloseSession) -> None:
+        """Perform an action of a core; a message to a session that is over is dropped."""
+        match action:
+            case Transmit(session, message):
+                if (link := self._by_session.get(session)) is not None:
+                    link.send(message)
+            case OpenLink(name):
+                self.links[name].start()
+            case CloseLink(name):
+                self._by_session.pop(self.links[name].session.session, None)
+                self.links[name].stop(NO_ERROR)
+            case CloseSession(session, code):
+                if (link := self._by_session.pop(session, None)) is not None:
+                    link.close_session(code)
+
+    def close(self) -> None:
+        """Close every link, saying BYE, and let go of the sockets."""
+        for name in self.links:
+            self.do(CloseLink(name))
+        self._context.term()
+
+    def _deliver(
+        self,
+        name: str,
+        core: Core[A],
+        perform: Callable[[Sequence[A]], None],
+        events: Sequence[SessionEvent],
+        now: float,
+    ) -> None:
+        link = self.links[name]
+        for event in events:
+            match event:
+                case SessionOpened(_, session, welcome):
+                    self._by_session[session] = link
+                    perform(core.session_opened(name, session, welcome, now))
+                case SessionClosed(_, session, code):
+                    if self._by_session.pop(session, None) is not None:
+                        perform(core.session_closed(session, code, now))
+                case (verb, dialog, attempt, body, _):
+                    session = link.session.session
+                    # What came before it, in the same frames, may have closed the session.
+                    if session in self._by_session:
+                        perform(core.message(session, verb, dialog, attempt, body, now))
+
+    def _client_keys(self, endpoint: str) -> ClientKeys | None:
+        parsed = parse_endpoint(endpoint)
+        if self._keys is None or not parsed.needs_curve(insecure=False):
+            return None
+        own = load_secret(self._keys, self._role.value, self._hello.name)
+        server = load_directory(self._keys).broker_key(parsed.broker)
+        return ClientKeys(own.public, own.secret, server)
+
+    def _greeting(self, session: int) -> bytes:
+        return encode(Verb.HELLO, msgspec.structs.replace(self._hello, session=session))

@@ -1,0 +1,190 @@
+"""The agent's Prometheus metrics: every name, unit and label in one place (docs/metrics.md).
+
+One collector reads the plain integers of the cores when Prometheus scrapes; nothing here costs in
+between.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from dialgate.histogram import ANSWER_BOUNDS_S, Histogram
+from dialgate.link import Link
+from dialgate.metrics import build_info, counter, gauge, histogram
+from port_agents.agent import Agent
+from port_agents.call import Disconnect
+from port_agents.counters import Again, AgentCounters, Drop
+from port_agents.line_actions import LineState
+from port_agents.spool import Spool
+
+__all__ = ["AgentMetrics", "new_counters"]
+
+_OUTCOMES: Final = ("success", "failure", "error", "ended")
+
+
+def new_counters() -> AgentCounters:
+    """Return the counters of an agent, with histograms that can be shown."""
+    return AgentCounters(Histogram(ANSWER_BOUNDS_S), Histogram(ANSWER_BOUNDS_S))
+
+
+class AgentMetrics(Collector):
+    """Shows one agent.
+
+    Args:
+        agent: the core.
+        site: of its ports.
+        links: its links with brokers, by name.
+        spool: where its records are kept.
+        bytes_lost: how many bytes ports and services had no room for.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        site: str,
+        links: Mapping[str, Link],
+        spool: Spool,
+        bytes_lost: Callable[[], int],
+    ) -> None:
+        self._agent = agent
+        self._site = site
+        self._links = links
+        self._spool = spool
+        self._bytes_lost = bytes_lost
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family."""
+        yield build_info("agent")
+        yield from self._ports()
+        yield from self._dialogs()
+        yield from self._sessions()
+        yield from self._records()
+
+    def _ports(self) -> Iterator[Metric]:
+        lines = self._agent.lines.values()
+        states = Counter(line.state for line in lines)
+        counters = self._agent.counters
+        yield gauge(
+            "dialgate_ports",
+            "Ports by site and state, as their agent sees them.",
+            ["site", "state"],
+            [((self._site, state.value), states[state]) for state in LineState],
+        )
+        yield counter(
+            "dialgate_agent_calls_total",
+            "Calls that are over, by disconnect reason.",
+            ["outcome"],
+            [((reason.value,), counters.calls[reason]) for reason in Disconnect],
+        )
+        yield counter(
+            "dialgate_agent_modem_faults_total",
+            "Times that a modem could not be made ready.",
+            [],
+            [((), sum(line.modem.counters.faults for line in lines))],
+        )
+        yield counter(
+            "dialgate_agent_bytes_lost_total",
+            "Bytes of callers, modems and services that found no room.",
+            [],
+            [((), self._bytes_lost())],
+        )
+
+    def _dialogs(self) -> Iterator[Metric]:
+        counters = self._agent.counters
+        yield counter(
+            "dialgate_agent_dialogs_total",
+            "Dialogs closed, by verdict; ended: before there was one.",
+            ["outcome"],
+            [((outcome,), counters.dialogs[outcome]) for outcome in _OUTCOMES],
+        )
+        yield counter(
+            "dialgate_agent_begins_total",
+            "BEGINs sent.",
+            [],
+            [((), counters.begins)],
+        )
+        yield counter(
+            "dialgate_agent_begun_again_total",
+            "Dialogs begun again with the next attempt, by cause.",
+            ["cause"],
+            [((cause.value,), counters.begun_again[cause]) for cause in Again],
+        )
+        yield counter(
+            "dialgate_agent_messages_dropped_total",
+            "Messages of brokers that changed nothing, by reason.",
+            ["reason"],
+            [((reason.value,), counters.drops[reason]) for reason in Drop],
+        )
+        for name, documentation, durations in (
+            (
+                "dialgate_agent_begin_to_prompt_seconds",
+                "From a dialog's first BEGIN to its first prompt.",
+                counters.begin_to_prompt,
+            ),
+            (
+                "dialgate_agent_end_to_reply_seconds",
+                "From END to END_REPLY.",
+                counters.end_to_reply,
+            ),
+        ):
+            assert isinstance(durations, Histogram), "made by new_counters"
+            yield histogram(name, documentation, "", {"": durations})
+
+    def _sessions(self) -> Iterator[Metric]:
+        links = self._links.values()
+        counters = self._agent.counters
+        yield gauge(
+            "dialgate_agent_home",
+            "1 while the agent has a session with a broker that its calls go by.",
+            [],
+            [((), int(self._agent.brokers.home is not None))],
+        )
+        yield counter(
+            "dialgate_agent_sessions_lost_total",
+            "Sessions with brokers that ended without the agent's doing.",
+            [],
+            [((), counters.session_losses)],
+        )
+        for direction in ("in", "out"):
+            yield counter(
+                f"dialgate_agent_frames_{direction}_total",
+                f"Frames exchanged with brokers, {direction}.",
+                [],
+                [((), sum(getattr(link, f"frames_{direction}") for link in links))],
+            )
+
+    def _records(self) -> Iterator[Metric]:
+        counters = self._spool.counters
+        yield gauge(
+            "dialgate_agent_spool_records",
+            "Records of calls in the spool's file.",
+            [],
+            [((), self._spool.records)],
+        )
+        yield gauge(
+            "dialgate_agent_spool_waiting",
+            "Records that are not on the disk yet.",
+            [],
+            [((), self._spool.waiting)],
+        )
+        yield counter(
+            "dialgate_agent_records_total",
+            "Records of calls, by what became of them.",
+            ["outcome"],
+            [
+                (("kept",), counters.records_kept),
+                (("refused",), counters.records_refused),
+                (("doubled",), counters.records_doubled),
+            ],
+        )
+        yield counter(
+            "dialgate_agent_spool_errors_total",
+            "Transactions on the spool that failed; they are tried again.",
+            [],
+            [((), counters.write_errors)],
+        )

@@ -1,0 +1,289 @@
+"""One port's shell: its device and its service, under the orders of its line.
+
+It decides nothing but the pace: who sends faster than the other side takes is made to wait.
+
+Invariants: at most one device and one service are open, and each is told of to the core exactly
+once when it is gone; a service that was started is stopped, however its call ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import structlog
+
+from dialgate.settings import PortSettings, ServiceSettings
+from port_agents.handover import start_service
+from port_agents.line_actions import (
+    Action,
+    LineChanged,
+    LineState,
+    Record,
+    ServiceWrite,
+    StartService,
+    StopService,
+    WriteLine,
+)
+from port_agents.modem_actions import Flush, ModemLines, Reopen, SetDtr
+from port_agents.serial_port import PortError, SerialPort, open_port
+from port_agents.service_contract import Service, ServiceError
+
+__all__ = ["Port", "PortEvents"]
+
+UNWRITTEN_BYTES_MAX: Final = 4096
+"""What may wait for one side before the other is made to wait."""
+STALLED_S: Final = 30.0
+"""How long a caller is left unread because his service takes nothing.  Then he is read again and
+loses what does not fit, since without modem lines his hang-up is only seen in what is read."""
+GRACE_S: Final = 1.0
+"""How long a service may take to end by itself."""
+
+_NO_CALL: Final = frozenset({LineState.IDLE, LineState.DISABLED, LineState.FAULTED})
+
+log = structlog.get_logger()
+
+
+class PortEvents(Protocol):
+    """What a port's shell tells its agent."""
+
+    def opened(self, hport: str, lines: ModemLines | None) -> None:
+        """Hear that the device is open; `lines` None: it has no modem lines."""
+
+    def closed(self, hport: str, reason: str) -> None:
+        """Hear that the device is gone, or did not open."""
+
+    def receive(self, hport: str, data: bytes) -> None:
+        """Take what was read from the device."""
+
+    def lines_changed(self, hport: str, lines: ModemLines) -> None:
+        """Hear how the modem lines are."""
+
+    def drained(self, hport: str) -> None:
+        """Hear that all that was written has left."""
+
+    def service_output(self, hport: str, data: bytes) -> None:
+        """Take what the service says."""
+
+    def service_ended(self, hport: str, failure: str) -> None:
+        """Hear that the service is gone; `failure`: why it could not be started."""
+
+    def record(self, hport: str, record: Record) -> None:
+        """Keep a record."""
+
+
+class Port:
+    """One port.
+
+    Args:
+        settings: the port's.
+        services: those of the configuration, by name.
+        events: the agent.
+        tasks: where services run.
+    """
+
+    def __init__(
+        self,
+        settings: PortSettings,
+        services: Mapping[str, ServiceSettings],
+        events: PortEvents,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.hport: Final = settings.hport
+        self.bytes_lost = 0
+        """Bytes that one side sent and the other had no room for."""
+        self._settings = settings
+        self._services = services
+        self._events = events
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._device: SerialPort | None = None
+        self._reopen_timer: asyncio.TimerHandle | None = None
+        self._service: Service | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._service_over = asyncio.Event()
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        """Open the device for the first time.
+
+        Raises:
+            PortError: it can't be opened, or has no modem lines and needs them.
+        """
+        self._device = open_port(self._settings, self)
+        lines = self._device.lines()
+        if lines is None and self._settings.dcd == "auto":
+            self.close()
+            raise PortError(
+                f"{self._settings.device}: has no modem lines, so the end of a call is not seen: "
+                f'set dcd = "ignore" for port {self.hport}'
+            )
+
+    def start(self) -> None:
+        """Tell the agent of the open device."""
+        assert self._device is not None, "opened before it is started"
+        self._events.opened(self.hport, self._device.lines())
+
+    def close(self) -> None:
+        """Close the device, and open it no more; a service is ended by its task's end."""
+        if self._reopen_timer is not None:
+            self._reopen_timer.cancel()
+        self._stop_stall_timer()
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+    def do(self, action: Action) -> None:
+        """Perform what the line wants."""
+        match action:
+            case WriteLine() | SetDtr() | Flush():
+                if self._device is not None:
+                    self._do_device(self._device, action)
+            case ServiceWrite(data):
+                self._write_service(data)
+            case Reopen(after_s):
+                self._reopen_later(after_s)
+            case StartService():
+                self._serving = self._tasks.create_task(self._serve(action))
+            case StopService():
+                if self._serving is not None:
+                    self._serving.cancel()
+            case Record():
+                self._events.record(self.hport, action)
+            case LineChanged(state, reason):
+                log.info("line", hport=self.hport, state=str(state), reason=reason)
+                if self._device is not None:
+                    self._device.watch_carrier(in_call=state not in _NO_CALL)
+            case _:
+                raise AssertionError(f"{type(action).__name__} is the agent's to perform")
+
+    def _do_device(self, device: SerialPort, action: WriteLine | SetDtr | Flush) -> None:
+        match action:
+            case WriteLine(data):
+                if not device.write(data):
+                    self.bytes_lost += len(data)
+            case SetDtr(on):
+                device.set_dtr(on=on)
+            case Flush():
+                device.flush()
+
+    # What the device tells.
+
+    def on_bytes(self, data: bytes) -> None:
+        """Pass on what was read."""
+        self._events.receive(self.hport, data)
+
+    def on_drained(self) -> None:
+        """Let the service go on, and tell the line."""
+        if self._service is not None:
+            self._service.resume_output()
+        self._events.drained(self.hport)
+
+    def on_lines(self, lines: ModemLines) -> None:
+        """Pass on how the modem lines are."""
+        self._events.lines_changed(self.hport, lines)
+
+    def on_lost(self, reason: str) -> None:
+        """Pass on that the device is gone."""
+        self._device = None
+        log.warning("device lost", hport=self.hport, device=self._settings.device, reason=reason)
+        self._events.closed(self.hport, f"{self._settings.device}: {reason}")
+
+    def _reopen_later(self, after_s: float) -> None:
+        if self._reopen_timer is not None:
+            self._reopen_timer.cancel()
+        self._reopen_timer = self._loop.call_later(after_s, self._reopen)
+
+    def _reopen(self) -> None:
+        self._reopen_timer = None
+        if self._device is not None:
+            return
+        try:
+            self._device = open_port(self._settings, self)
+        except PortError as error:
+            self._events.closed(self.hport, str(error))
+            return
+        self._events.opened(self.hport, self._device.lines())
+
+    # The service.
+
+    async def _serve(self, start: StartService) -> None:
+        """Run a service until it ends, or until the line has this task cancelled."""
+        service: Service | None = None
+        failure = ""
+        self._service_over.clear()
+        try:
+            service = await start_service(
+                self._services[start.name], start.admission, _ServiceEvents(self)
+            )
+            self._service = service
+            log.info("service started", hport=self.hport, service=start.name)
+            if start.first_input:
+                self._write_service(start.first_input)
+            await self._service_over.wait()
+        except ServiceError as error:
+            failure = str(error)
+            log.warning("service not started", hport=self.hport, service=start.name, reason=failure)
+        finally:
+            self._service = None
+            self._stop_stall_timer()
+            if service is not None and not await service.stop(GRACE_S):
+                log.error("service not gone", hport=self.hport, service=start.name)
+            self._events.service_ended(self.hport, failure)
+
+    def _write_service(self, data: bytes) -> None:
+        if self._service is None:
+            return
+        if not self._service.write(data):
+            self.bytes_lost += len(data)
+        if self._service.unwritten > UNWRITTEN_BYTES_MAX and self._stall_timer is None:
+            if self._device is not None:
+                self._device.pause_reading()
+            self._stall_timer = self._loop.call_later(STALLED_S, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._device is not None:
+            self._device.resume_reading()
+
+    def _stop_stall_timer(self) -> None:
+        """Read the caller again, if he was made to wait."""
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+            self._read_on()
+
+    def service_said(self, data: bytes) -> None:
+        """Pass on the service's output, and make it wait when the line is slower."""
+        self._events.service_output(self.hport, data)
+        if (
+            self._device is not None
+            and self._service is not None
+            and self._device.unwritten > UNWRITTEN_BYTES_MAX
+        ):
+            self._service.pause_output()
+
+    def service_took(self) -> None:
+        """Let the caller go on."""
+        self._stop_stall_timer()
+
+    def service_went(self, reason: str) -> None:
+        """Note that the service ended by itself."""
+        log.info("service ended", hport=self.hport, reason=reason)
+        self._service_over.set()
+
+
+class _ServiceEvents:
+    """Tells a port of its service."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def on_output(self, data: bytes) -> None:
+        self._port.service_said(data)
+
+    def on_drained(self) -> None:
+        self._port.service_took()
+
+    def on_end(self, reason: str) -> None:
+        self._port.service_went(reason)

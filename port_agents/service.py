@@ -1,0 +1,273 @@
+"""The program: one port agent, from its configuration to its end.
+
+A shell around `port_agents.agent`: it hands on what links, devices, services and the clock say, and
+performs what the core makes of it.  It decides nothing.
+
+Invariant: what was asked of the core is performed before it is asked again, in its order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+import uuid_utils
+
+from dialgate import http
+from dialgate.errors import DialgateError
+from dialgate.lifecycle import Life
+from dialgate.lifecycle import main as live
+from dialgate.links import Links, link_name
+from dialgate.settings import PortSettings, Settings, require
+from dialgate.telemetry import new_registry
+from port_agents.agent import Action, Agent, Finished, OnPort
+from port_agents.brokers import Brokers
+from port_agents.call_records import record_of
+from port_agents.line_actions import LineSettings, Record, ServiceLimits
+from port_agents.metrics import AgentMetrics, new_counters
+from port_agents.modem_actions import ModemLines, ModemSettings
+from port_agents.port import Port
+from port_agents.spool import Spool
+
+__all__ = ["main"]
+
+STOP_S: Final = 3.0
+"""How long an agent that is stopped at once waits for its ENDs to be answered."""
+
+log = structlog.get_logger()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a port agent; return its exit status."""
+    return live("agent", serve, argv)
+
+
+async def serve(settings: Settings, life: Life) -> None:
+    """Serve the ports until the life stops, then drain."""
+    spool = await Spool.open(
+        require(settings, "agent").spool, lambda text: log.error("spool", reason=text)
+    )
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            shell = Shell(settings, spool, tasks)
+            try:
+                shell.open_ports()
+                app = http.build_app(
+                    registry=new_registry(shell.metrics), ready=shell.why_not_ready
+                )
+                async with http.serve(app, require(settings, "agent").http):
+                    shell.start()
+                    life.ready()
+                    await life.stopping.wait()
+                    await shell.drain()
+            except asyncio.CancelledError:
+                await shell.stop()
+                raise
+            finally:
+                shell.close()
+    finally:
+        await spool.close()
+
+
+class Shell:
+    """Everything of an agent that is not pure.
+
+    Args:
+        settings: the whole file's.
+        spool: where records are kept.
+        tasks: where services run.
+    """
+
+    def __init__(self, settings: Settings, spool: Spool, tasks: asyncio.TaskGroup) -> None:
+        agent = require(settings, "agent")
+        self._settings = agent
+        self._spool = spool
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = math.inf
+        self._finished = asyncio.Event()
+        self._agent = Agent(
+            Brokers(
+                agent.name,
+                [link_name(x) for x in agent.brokers],
+                [link_name(x) for x in agent.local_brokers],
+            ),
+            [line_settings(settings, port) for port in agent.ports],
+            new_counters(),
+            new_id,
+        )
+        keys = None if agent.insecure else settings.cluster.keys
+        self._links = Links("agent", agent.name, keys, site=agent.site)
+        self._links.connect([*agent.brokers, *agent.local_brokers], self._agent, self.perform)
+        self._ports = {
+            port.hport: Port(port, settings.services, self, tasks) for port in agent.ports
+        }
+        self.metrics: Final = AgentMetrics(
+            self._agent,
+            agent.site,
+            self._links.links,
+            spool,
+            lambda: sum(port.bytes_lost for port in self._ports.values()),
+        )
+
+    # Life.
+
+    def open_ports(self) -> None:
+        """Open every device.
+
+        Raises:
+            ExceptionGroup: of a PortError for each device that can't be used.
+        """
+        errors: list[DialgateError] = []
+        for port in self._ports.values():
+            try:
+                port.open()
+            except DialgateError as error:
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("ports that can't be opened", errors)
+
+    def start(self) -> None:
+        """Begin to look for a broker, and make the modems ready."""
+        self.perform(self._agent.start(time.monotonic()))
+        for port in self._ports.values():
+            port.start()
+
+    async def drain(self) -> None:
+        """Answer no calls any more, and return when those that are there have ended."""
+        self.perform(self._agent.drain(time.monotonic()))
+        await self._finished.wait()
+
+    async def stop(self) -> None:
+        """End all calls, and give workers and modems a moment to take note."""
+        self.perform(self._agent.stop(time.monotonic()))
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._finished.wait()
+        except TimeoutError:
+            log.warning("stopped before every END was answered")
+
+    def close(self) -> None:
+        """Close devices and links."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for port in self._ports.values():
+            port.close()
+        self._links.close()
+
+    def why_not_ready(self) -> str | None:
+        """Return why calls can't be authenticated now; None when they can."""
+        return None if self._agent.brokers.home is not None else "no broker answers"
+
+    # What ports tell.
+
+    def opened(self, hport: str, lines: ModemLines | None) -> None:
+        """Tell the core that a device is open."""
+        self.perform(self._agent.opened(hport, lines, time.monotonic()))
+
+    def closed(self, hport: str, reason: str) -> None:
+        """Tell the core that a device is gone, or did not open."""
+        self.perform(self._agent.closed(hport, reason, time.monotonic()))
+
+    def receive(self, hport: str, data: bytes) -> None:
+        """Tell the core what a device said."""
+        self.perform(self._agent.receive(hport, data, time.monotonic()))
+
+    def lines_changed(self, hport: str, lines: ModemLines) -> None:
+        """Tell the core how modem lines are."""
+        self.perform(self._agent.lines_changed(hport, lines, time.monotonic()))
+
+    def drained(self, hport: str) -> None:
+        """Tell the core that all that was written has left."""
+        self.perform(self._agent.drained(hport, time.monotonic()))
+
+    def service_output(self, hport: str, data: bytes) -> None:
+        """Tell the core what a service said."""
+        self.perform(self._agent.service_output(hport, data, time.monotonic()))
+
+    def service_ended(self, hport: str, failure: str) -> None:
+        """Tell the core that a service is gone."""
+        self.perform(self._agent.service_ended(hport, failure, time.monotonic()))
+
+    def record(self, hport: str, record: Record) -> None:
+        """Keep a record of a call."""
+        made_at = time.time()
+        self._spool.keep(
+            record_of(
+                record.call,
+                record.kind,
+                (self._settings.site, self._settings.name, hport),
+                record=new_id(),
+                made_at=made_at,
+                clock_offset_s=made_at - time.monotonic(),
+            )
+        )
+
+    # What the core wants.
+
+    def perform(self, actions: Sequence[Action]) -> None:
+        """Perform actions of the core, in order, and wake it when it wants to be."""
+        for action in actions:
+            match action:
+                case OnPort(hport, wanted):
+                    self._ports[hport].do(wanted)
+                case Finished():
+                    self._finished.set()
+                case _:
+                    self._links.do(action)
+        self._arm()
+
+    def _arm(self) -> None:
+        deadline = self._agent.deadline()
+        if deadline == self._armed_for:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_for = deadline
+        self._timer = None
+        if deadline < math.inf:
+            wait_s = max(0.0, deadline - time.monotonic())
+            self._timer = self._loop.call_later(wait_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._armed_for = math.inf
+        self.perform(self._agent.tick(time.monotonic()))
+
+
+def new_id() -> bytes:
+    """Return a UUIDv7 (RFC 9562)."""
+    made: bytes = uuid_utils.uuid7().bytes
+    return made
+
+
+def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
+    """Return what a port's line needs of the configuration."""
+    agent = require(settings, "agent")
+    return LineSettings(
+        hport=port.hport,
+        site=agent.site,
+        agent=agent.name,
+        device=port.device,
+        service=port.service,
+        services={
+            name: ServiceLimits(service.session_timeout_s, service.idle_timeout_s)
+            for name, service in settings.services.items()
+        },
+        modem=ModemSettings(
+            init=port.init,
+            answer=port.answer,
+            rings=port.rings,
+            dcd=port.dcd,
+            hangup=port.hangup,
+            caller_id_wait_ms=port.caller_id_wait_ms,
+            answer_timeout_s=port.answer_timeout_s,
+            escape_guard_ms=port.escape_guard_ms,
+        ),
+        parity_strip=port.parity_strip,
+        dialog_max_s=agent.dialog_max_s,
+    )
