@@ -50,6 +50,7 @@ from dialgate.wire.limits import USERNAME_BYTES_MAX
 __all__ = [
     "User",
     "add_user",
+    "check_state",
     "find_user",
     "list_users",
     "normalize_name",
@@ -135,6 +136,14 @@ async def open_state(url: str) -> AsyncEngine:
         await engine.dispose()
         raise
     return engine
+
+
+async def check_state(engine: AsyncEngine) -> None:
+    """Ask the state for as little as possible, to see that it answers."""
+    with _told_as_state_error(_place_of(engine)):
+        async with engine.connect() as connection:
+            await connection.execution_options(**{_AUTOCOMMIT: True})
+            await connection.execute(select(_meta.c.value).where(_meta.c.key == "schema"))
 
 
 def normalize_name(name: str) -> str:
