@@ -147,14 +147,12 @@ class Port:
             case StartService():
                 self._serving = self._tasks.create_task(self._serve(action))
             case StopService():
-                if self._serving is not None:
-                    self._serving.cancel()
+                assert self._serving is not None, "a service that was started is stopped"
+                self._serving.cancel()
             case Record():
                 self._events.record(self.hport, action)
             case LineChanged(state, reason):
-                log.info("line", hport=self.hport, state=str(state), reason=reason)
-                if self._device is not None:
-                    self._device.watch_carrier(in_call=state not in _NO_CALL)
+                self._follow(state, reason)
             case _:
                 raise AssertionError(f"{type(action).__name__} is the agent's to perform")
 
@@ -167,6 +165,11 @@ class Port:
                 device.set_dtr(on=on)
             case Flush():
                 device.flush()
+
+    def _follow(self, state: LineState, reason: str) -> None:
+        log.info("line", hport=self.hport, state=str(state), reason=reason)
+        if self._device is not None:
+            self._device.watch_carrier(in_call=state not in _NO_CALL)
 
     # What the device tells.
 
