@@ -43,18 +43,21 @@ class Workers:
         worker = self._by_instance.get(owner)
         if worker is not None:
             return worker
-        with_room = [each for each in self._by_pool.get(pool, ()) if each.room]
-        return max(with_room, key=_most_room_then_longest_idle, default=None)
+        best = None
+        for each in self._by_pool.get(pool, ()):
+            room = each.room
+            # One loop, since it is run for every dialog.
+            if room and (
+                best is None or room > best.room or (room == best.room and each.used < best.used)
+            ):
+                best = each
+        return best
 
     def use(self, worker: WorkerSession) -> None:
         """Charge `worker` one BEGIN: every one sent in the session counts (protocol §6.8)."""
         worker.sent += 1
         self._uses += 1
         worker.used = self._uses
-
-
-def _most_room_then_longest_idle(worker: WorkerSession) -> tuple[int, int]:
-    return worker.room, -worker.used
 
 
 class Queue:

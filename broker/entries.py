@@ -10,6 +10,7 @@ Invariant: a port's newest entry is the only one of that port that may have an a
 
 from __future__ import annotations
 
+from collections import defaultdict
 from enum import Enum
 from typing import TypeVar
 
@@ -52,6 +53,7 @@ class Entry:
         "hport",
         "owner",
         "pool",
+        "port",
         "state",
         "worker",
     )
@@ -72,8 +74,9 @@ class Entry:
         self.began_by = agent
         """The same, even after it is gone."""
         self.agent_name = agent.name
-        """With `hport`, the key of the port."""
         self.hport = begin.hport
+        self.port = agent.name, begin.hport
+        """Key of the port."""
         self.dialog = dialog
         self.attempt = attempt
         self.worker: WorkerSession | None = None
@@ -86,11 +89,6 @@ class Entry:
         self.due = began_at
         """When queue time (WAITING) or lease (ENDING, PINNED) is over."""
 
-    @property
-    def port(self) -> tuple[str, str]:
-        """Key of the port: agent's name and hport."""
-        return self.agent_name, self.hport
-
 
 class Entries:
     """All entries, found by dialog, port, agent and worker."""
@@ -99,9 +97,9 @@ class Entries:
         self.by_dialog: dict[bytes, Entry] = {}
         self._by_port: dict[tuple[str, str], Entry] = {}
         """The newest of each port."""
-        self._by_agent: dict[str, dict[bytes, Entry]] = {}
+        self._by_agent: defaultdict[str, dict[bytes, Entry]] = defaultdict(dict)
         """By name: an entry may have outlived its agent's session."""
-        self._by_worker: dict[WorkerSession, dict[bytes, Entry]] = {}
+        self._by_worker: defaultdict[WorkerSession, dict[bytes, Entry]] = defaultdict(dict)
 
     def __len__(self) -> int:
         return len(self.by_dialog)
@@ -110,12 +108,12 @@ class Entries:
         """Take up an entry without a worker, as the newest of its port."""
         self.by_dialog[entry.dialog] = entry
         self._by_port[entry.port] = entry
-        self._by_agent.setdefault(entry.agent_name, {})[entry.dialog] = entry
+        self._by_agent[entry.agent_name][entry.dialog] = entry
 
     def own(self, entry: Entry, worker: WorkerSession) -> None:
         """Give `entry` its worker."""
         entry.worker = worker
-        self._by_worker.setdefault(worker, {})[entry.dialog] = entry
+        self._by_worker[worker][entry.dialog] = entry
 
     def remove(self, entry: Entry) -> None:
         """Forget `entry`."""
