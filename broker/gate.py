@@ -2,7 +2,7 @@
 
 One ZAP domain a socket, and ZAP_ENFORCE_DOMAIN on both: without it, CURVE accepts every key when
 no handler lives.  ZAP only lets a connection in; who a frame comes from is its `User-Id`, looked up
-frame by frame, so that a key whose file is deleted is refused at once and not at the next handshake.
+frame by frame, so that a key whose file is deleted is refused at once, not at the next handshake.
 
 Not here: what a right allows (broker.registry).
 """
