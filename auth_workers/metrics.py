@@ -119,7 +119,7 @@ class WorkerMetrics(Collector):
             {outcome.value: each for outcome, each in counts.durations.items()},
         )
         yield histogram(
-            "dialgate_worker_end_reply_seconds",
+            "dialgate_worker_end_to_reply_seconds",
             "From END to END_REPLY, with the clean-up of the dialog's task.",
             "",
             {"": counts.replies},

@@ -95,16 +95,18 @@ class Operators:
             unanswered = refusal.status is HTTPStatus.GATEWAY_TIMEOUT
             self.outcomes[order.act, "unanswered" if unanswered else "refused"] += 1
             raise
+        text = "done" if code.ok else describe(code)
         self.outcomes[order.act, "done" if code.ok else "failed"] += 1
         log.info(
             "operator's order",
             act=order.act,
             hport=order.hport,
+            agent=order.agent,
             operator=order.operator,
             reason=order.reason,
-            code=describe(code),
+            outcome=text,
         )
-        return {"code": 0 if code.ok else list(code), "text": "done" if code.ok else describe(code)}
+        return {"code": 0 if code.ok else list(code), "text": text}
 
     async def _send(self, order: Order) -> Code:
         agent = self._agent_for(order)

@@ -260,7 +260,7 @@ class BrokerCollector(Collector):
             [((), counts.dialogs_lost)],
         )
         yield histogram(
-            "dialgate_broker_end_reply_seconds",
+            "dialgate_broker_end_to_reply_seconds",
             "From END to its answer, the worker's or for want of it the broker's.",
             "",
             {"": counts.end_to_reply},

@@ -115,7 +115,7 @@ class AgentMetrics(Collector):
             [((cause.value,), counters.begun_again[cause]) for cause in Again],
         )
         yield counter(
-            "dialgate_agent_messages_dropped_total",
+            "dialgate_agent_drops_total",
             "Messages of brokers that changed nothing, by reason.",
             ["reason"],
             [((reason.value,), counters.drops[reason]) for reason in Drop],
@@ -145,18 +145,23 @@ class AgentMetrics(Collector):
             [((), int(self._agent.brokers.home is not None))],
         )
         yield counter(
-            "dialgate_agent_sessions_lost_total",
+            "dialgate_agent_session_losses_total",
             "Sessions with brokers that ended without the agent's doing.",
             [],
             [((), counters.session_losses)],
         )
-        for direction in ("in", "out"):
-            yield counter(
-                f"dialgate_agent_frames_{direction}_total",
-                f"Frames exchanged with brokers, {direction}.",
-                [],
-                [((), sum(getattr(link, f"frames_{direction}") for link in links))],
-            )
+        yield counter(
+            "dialgate_agent_frames_received_total",
+            "Frames from brokers.",
+            [],
+            [((), sum(link.frames_in for link in links))],
+        )
+        yield counter(
+            "dialgate_agent_frames_sent_total",
+            "Frames to brokers.",
+            [],
+            [((), sum(link.frames_out for link in links))],
+        )
 
     def _records(self) -> Iterator[Metric]:
         counters = self._spool.counters
