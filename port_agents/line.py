@@ -42,6 +42,8 @@ class Line(LineCall):
         self.closed_for = ""
         """Why the port answers no calls; empty if it does."""
         self._is_disabled = False
+        self._last_disconnect = ""
+        """Why the last call ended."""
 
     @property
     def is_clear(self) -> bool:
@@ -185,6 +187,7 @@ class Line(LineCall):
             assert call.disconnect is not None, "what ends a call says why"
             self._counters.calls[call.disconnect] += 1
             actions.append(Record("stop", replace(call)))
+            self._last_disconnect = str(call.disconnect)
             self.call = None
             self.stage = Stage.NONE
         self.modem.may_answer = self.stage is not Stage.OVER and not self.closed_for
@@ -213,6 +216,8 @@ class Line(LineCall):
                 return LineState.RINGING, ""
             case _, ModemState.ANSWERING:
                 return LineState.ANSWERING, ""
+            case _, ModemState.HANGING_UP:
+                return LineState.HANGING_UP, self._last_disconnect
             case _:
-                # Hanging up or initialising: as before, until the modem is armed or at fault.
+                # Initialising: as before, until the modem is armed or at fault.
                 return self.state, self.reason
