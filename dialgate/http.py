@@ -9,6 +9,7 @@ the operators' token.  The broker adds its own routes to the application.
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -81,6 +83,7 @@ async def serve(app: web.Application, address: str) -> AsyncIterator[None]:
         app,
         access_log=None,
         shutdown_timeout=SHUTDOWN_S,
+        logger=_server_log,
         max_line_size=HEADER_BYTES_MAX,
         max_field_size=HEADER_BYTES_MAX,
     )
@@ -95,6 +98,16 @@ async def serve(app: web.Application, address: str) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
+
+
+def _is_own_fault(record: logging.LogRecord) -> bool:
+    """Return False for what isn't HTTP: the 400 tells its sender, and anyone could fill the log."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+_server_log: Final = logging.getLogger("dialgate.http")
+_server_log.addFilter(_is_own_fault)
 
 
 def _health(check: HealthCheck) -> Handler:

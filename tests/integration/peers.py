@@ -31,6 +31,9 @@ BEGIN, REFUSED, SEND, RECEIVE, RECEIVED, COMPLETE, END, END_REPLY, LOST = range(
 SUCCESS, FAILURE, FAULT = 1, 2, 3
 """`msg_id` of a COMPLETE; the third is ERROR, as the verb 8."""
 
+SEALED: Final = b"\xc1"
+"""First byte of a sealed body."""
+
 Code = int | tuple[str, int]
 NO_ERROR: Final = 0
 PORT_DISCONNECTED: Final = ("ras", 619)
@@ -42,12 +45,13 @@ KEEP_ALIVE: Final = 0
 
 
 class Message(NamedTuple):
-    """One message as it came, its body decoded; arrays are tuples, so codes compare as such."""
+    """One message as it came; arrays are tuples, so codes compare as such."""
 
     verb: int
     dialog: bytes | None
     attempt: int
     body: dict[str, Any]
+    """Its fields; of a sealed body the whole as `sealed`."""
 
 
 class Keys(NamedTuple):
@@ -76,8 +80,14 @@ def unpack(frame: bytes) -> Iterator[Message]:
     unpacker = msgpack.Unpacker(use_list=False)
     unpacker.feed(frame)
     for verb, dialog, attempt, body in unpacker:
-        fields = msgpack.unpackb(body, use_list=False) if body else {}
-        yield Message(verb, dialog, attempt, fields)
+        yield Message(verb, dialog, attempt, _fields(body))
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    if body[:1] == SEALED:
+        return {"sealed": body}
+    fields: dict[str, Any] = msgpack.unpackb(body, use_list=False) if body else {}
+    return fields
 
 
 def uuid7() -> bytes:
@@ -136,7 +146,9 @@ class Peer:
             NobodyThereError: there was none in time.
         """
         try:
-            return await asyncio.wait_for(self.inbox.get(), patience_s)
+            # Not wait_for: before Python 3.12 it may swallow a cancellation.
+            async with asyncio.timeout(patience_s):
+                return await self.inbox.get()
         except TimeoutError:
             raise NobodyThereError(f"no message in {patience_s} s") from None
 

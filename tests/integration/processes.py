@@ -114,22 +114,25 @@ class Program:
                 return error.code, error.read().decode()
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples of `name` that carry `labels`."""
+        """Return the sum of the samples of `name` that carry `labels`; 0 if there are none yet."""
         status, text = self.get("/metrics")
         assert status == 200, text
+        assert f"# TYPE {name} " in text, f"/metrics has no {name}"
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
-        values = [
+        return sum(
             float(value)
             for sample, written, value in _SAMPLE.findall(text)
             if sample == name and wanted <= set(re.findall(r'\w+="[^"]*"', written))
-        ]
-        assert values, f"/metrics has no {name} with {labels}"
-        return sum(values)
+        )
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless the program has ended."""
         if self.is_running:
             self.process.send_signal(number)
+
+    def drain(self) -> None:
+        """Ask the program to end in an orderly way."""
+        self.send(signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill the program, as the machine's power cut would."""
