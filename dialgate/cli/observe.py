@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dialgate.cli.client import connect
-from dialgate.cli.table import add_output, print_answer, print_table
+from dialgate.cli.table import add_output, cell, print_answer
 from dialgate.manual import add_config, new_parser
 
 __all__ = ["run"]
@@ -54,8 +54,10 @@ def _print_status(output: str, status: Mapping[str, Any]) -> None:
     if output == "json":
         print(json.dumps(status, indent=2))
     else:
-        rows = [{"what": key, "is": value} for key, value in _flat(status)]
-        print_table(rows, ("what", "is"))
+        flat = dict(_flat(status))
+        width = max(map(len, flat), default=0)
+        for key, value in flat.items():
+            print(f"{key.removesuffix('_ms'):<{width}}  {cell(key, value)}")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

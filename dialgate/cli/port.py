@@ -6,10 +6,12 @@ import getpass
 from collections.abc import Sequence
 from typing import Any, Final
 
-from dialgate.cli.client import connect
+from dialgate.cli.client import Client, connect
 from dialgate.codes import Code, describe
 from dialgate.errors import DialgateError
 from dialgate.manual import add_config, new_parser
+from dialgate.telemetry import printable
+from dialgate.wire.limits import NAME_CHARS_MAX
 
 __all__ = ["run"]
 
@@ -50,10 +52,11 @@ def run(_command: str, arguments: Sequence[str]) -> int:
     }
     if options.agent is not None:
         order["agent"] = options.agent
-    answer = connect(options.config).post("/api/v1/ports/command", order, ANSWER_S)
-    reason = _refusal(answer)
-    if reason:
-        raise DialgateError(f"{options.hport}: not {_DONE[options.act]}: {reason}")
+    client = connect(options.config)
+    refusal = _refusal(client.post("/api/v1/ports/command", order, ANSWER_S))
+    if refusal:
+        state = _state(client, options.hport)
+        raise DialgateError(f"{options.hport}: not {_DONE[options.act]}: {refusal}{state}")
     print(f"{options.hport}: {_DONE[options.act]}")
     return 0
 
@@ -64,15 +67,22 @@ def _refusal(answer: dict[str, Any]) -> str:
         case 0 | [_, 0]:
             return ""
         case [str(namespace), int(number)]:
-            name = describe(Code(namespace, number))
-            text = answer.get("text")
-            return f"{text} ({name})" if text else name
+            return str(answer.get("text") or describe(Code(namespace, number)))
         case _:
             return "the broker's answer has no code"
 
 
+def _state(client: Client, hport: str) -> str:
+    """Return what the port's agent last said of it, in brackets, or nothing."""
+    for row in client.get("/api/v1/ports").get("ports", []):
+        if row.get("hport") == hport:
+            words = filter(None, (row.get("state"), row.get("reason")))
+            return printable(f" ({', '.join(words)})")
+    return ""
+
+
 def _operator() -> str:
     try:
-        return getpass.getuser()
+        return getpass.getuser()[:NAME_CHARS_MAX]
     except (KeyError, OSError):  # no such user in the password file
         return "unknown"

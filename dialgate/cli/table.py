@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dialgate.telemetry import printable
 
-__all__ = ["add_output", "duration", "print_answer", "print_table"]
+__all__ = ["add_output", "cell", "duration", "print_answer", "print_table"]
 
 Row = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ def print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
     A field whose name ends in `_ms` is shown as a duration, one that is absent as "-".
     """
     cells = [[column.removesuffix("_ms").upper() for column in columns]]
-    cells += [[_cell(column, row.get(column)) for column in columns] for row in rows]
+    cells += [[cell(column, row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -62,7 +62,8 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _cell(column: str, value: Any) -> str:
+def cell(column: str, value: Any) -> str:
+    """Return `value` as the column shows it."""
     match value:
         case None | "":
             return "-"

@@ -72,6 +72,9 @@ def _check_devices(settings: Settings, findings: Findings) -> None:
         what = serial_device_fault(port.device)
         if what is not None:
             findings.fault(("agent", "ports", index, "device"), what, "name a tty or PTY")
+        elif port.dcd == "auto" and os.path.realpath(port.device).startswith("/dev/pts/"):
+            what = f"needs modem lines, and {port.device} is a PTY, which has none"
+            findings.fault(("agent", "ports", index, "dcd"), what, 'write dcd = "ignore"')
 
 
 def _check_keys(settings: Settings, program: Program, findings: Findings) -> None:

@@ -29,7 +29,7 @@ def text(tmp_path: Path, terminal: str, *changes: tuple[str, str]) -> str:
             ("/var/lib/dialgate/state.db", f"{tmp_path}/state.db"),
             ("/var/lib/dialgate/spool.db", f"{tmp_path}/spool.db"),
             ("/etc/dialgate/keys", f"{tmp_path}/keys"),
-            ("/dev/ttyS0", terminal),
+            ('"/dev/ttyS0"', f'"{terminal}"\ndcd = "ignore"'),
             (second, ""),
         ),
     )
@@ -78,6 +78,17 @@ def test_a_device_that_is_no_serial_line_is_refused(tmp_path: Path, terminal: st
     (fault,) = faults_of(file, "agent")
 
     assert fault.startswith('26: agent.ports[0].device: "/dev/null" ')
+
+
+def test_a_pty_has_no_modem_lines(tmp_path: Path, terminal: str) -> None:
+    file = write(tmp_path, text(tmp_path, terminal, ('dcd = "ignore"\n', "")))
+
+    assert faults_of(file, "agent") == [
+        (
+            f"24: agent.ports[0].dcd: needs modem lines, and {terminal} is a PTY, which has none: "
+            'write dcd = "ignore"'
+        )
+    ]
 
 
 def test_an_operator_and_other_programs_need_none_of_it(tmp_path: Path) -> None:
