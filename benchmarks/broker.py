@@ -19,11 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from benchmarks.figures import median, spread, table
 from dialgate.codes import NO_ERROR, Raserror
 from dialgate.keys import create_directory, create_pair, load_directory, load_secret
 from dialgate.wire import bodies
 from dialgate.wire.body_codec import encode, encode_body
+from dialgate.wire.limits import PROTOCOL
 from dialgate.wire.verbs import Verb
 
 __all__ = ["measure"]
@@ -195,27 +199,38 @@ insecure = {"true" if insecure else "false"}
     def _templates(self, *, curve: bool) -> str:
         self._session += 1
         code = Raserror.ERROR_PORT_DISCONNECTED.code
-        hello = {"protocol": 1, "name": "bench", "session": self._session, "version": "bench"}
-        receive = {"worker": WORKER, "mode": "line", "limit": 256, "timeout_s": 60}
-        cookie = bytes(96)
+        hello = bodies.Hello(
+            protocol=PROTOCOL,
+            role="agent",
+            name="bench",
+            instance=AGENT,
+            session=self._session,
+            version="bench",
+            site="bench",
+        )
+        receive = bodies.Receive(
+            worker=WORKER,
+            seq=1,
+            prompt=b"login: ",
+            mode="line",
+            echo="on",
+            limit=256,
+            timeout_s=60,
+            cookie=bytes(96),
+        )
         templates: dict[str, bytes] = {
-            "hello_agent": encode(
-                Verb.HELLO, bodies.Hello(**hello, role="agent", instance=AGENT, site="bench")
-            ),
+            "hello_agent": encode(Verb.HELLO, hello),
             "hello_worker": encode(
-                Verb.HELLO, bodies.Hello(**hello, role="worker", instance=WORKER, capacity=1000)
+                Verb.HELLO,
+                replace(hello, role="worker", instance=WORKER, site=UNSET, capacity=1000),
             ),
             "ready": encode_body(bodies.Ready(credit=2**50)),
             "begin": encode_body(
                 bodies.Begin(hport="bench/00000", call=bytes(16), facts=bytes(160))
             ),
-            "receive1": encode_body(
-                bodies.Receive(**receive, seq=1, prompt=b"login: ", echo="on", cookie=cookie)
-            ),
+            "receive1": encode_body(receive),
             "received1": encode_body(bodies.Received(seq=1, status=NO_ERROR, data=b"operator")),
-            "receive2": encode_body(
-                bodies.Receive(**receive, seq=2, prompt=b"Password: ", echo="off", cookie=cookie)
-            ),
+            "receive2": encode_body(replace(receive, seq=2, prompt=b"Password: ", echo="off")),
             "received2": encode_body(bodies.Received(seq=2, status=NO_ERROR, data=b"correct h")),
             "complete": encode_body(
                 bodies.Complete(
