@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from dialgate.codes import Code
 from dialgate.session import Transmit
@@ -38,8 +39,7 @@ class Outcome(Enum):
     """A later attempt of the dialog began anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
+class Info(NamedTuple):
     """GetInfo of the contract (RAS_SECURITY_INFO)."""
 
     last_error: Code

@@ -42,6 +42,7 @@ class Local:
         find: looks a user up by his exact name.
         rehash: stores the same password's hash at a new cost.
         hashing: where passwords are checked.
+        pause: waits after a failed try, seconds.
     """
 
     def __init__(
@@ -49,10 +50,13 @@ class Local:
         find: Callable[[str], Awaitable[User | None]],
         rehash: Callable[[User, str], Awaitable[None]],
         hashing: HashingPool,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._find = find
         self._rehash = rehash
         self._hashing = hashing
+        self._pause = pause
 
     async def authenticate(self, dialog: Dialog, terms: Terms) -> Verdict:
         """Ask for name and password until they fit or the tries are used up.
@@ -77,7 +81,7 @@ class Local:
                 )
                 if await self._is_right(user, password):
                     return Granted(user)
-                await asyncio.sleep(terms.retry_delay_s)
+                await self._pause(terms.retry_delay_s)
                 if dialog.progress.tries < terms.tries_max:
                     await dialog.send(f"{terms.refusal}\r\n".encode())
         except AnswerTooLong:
