@@ -33,9 +33,12 @@ class Findings:
 
     def fault(self, path: Path, what: str, mend: str) -> None:
         """Add a fault of the key `path`, unless it or what holds it has one already."""
-        if any(path[:length] in self._faults for length in range(len(path) + 1)):
-            return
-        self._faults[path] = self._at(path, what, mend)
+        if not self.has_fault(path):
+            self._faults[path] = self._at(path, what, mend)
+
+    def has_fault(self, path: Path) -> bool:
+        """Return whether the key `path` or what holds it has a fault."""
+        return any(path[:length] in self._faults for length in range(len(path) + 1))
 
     def warning(self, path: Path, what: str, mend: str) -> None:
         """Add what no program refuses to start for."""

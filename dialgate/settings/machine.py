@@ -80,7 +80,7 @@ def _check_devices(settings: Settings, findings: Findings) -> None:
 def _check_keys(settings: Settings, program: Program, findings: Findings) -> None:
     """Add a fault for each key file that `program` needs for CURVE and hasn't."""
     curve = list(curve_endpoints(settings, program))
-    if not curve:
+    if not curve or findings.has_fault((program, "insecure")):
         return
     keys = settings.cluster.keys
     name = getattr(settings, program).name
