@@ -22,6 +22,9 @@ __all__ = ["Link"]
 
 FRAMES_PER_TURN: Final = 64
 """Frames read before other work of the loop gets its turn."""
+MESSAGES_PER_FLUSH: Final = 64
+"""Messages that are sent without waiting for the turn's end: the broker can work on them while
+this process works on the next."""
 
 
 class Link:
@@ -76,7 +79,10 @@ class Link:
 
     def send(self, message: bytes) -> None:
         """Queue `message`; what is queued in one turn of the loop goes out packed."""
-        if self.session.send(message) and self._flush_handle is None:
+        queued = self.session.send(message)
+        if queued >= MESSAGES_PER_FLUSH:
+            self._flush()
+        elif queued and self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -92,16 +98,19 @@ class Link:
                 self.frames_out += 1
         except zmq.ZMQError:
             # EAGAIN: the connection is gone (it is never made twice) or the broker reads no more.
-            now = self._clock()
-            self._hand_over(self.session.send_failed(now), now)
-            return
+            # Told in a turn of its own: whoever sends is in the middle of something.
+            self._loop.call_soon(self._send_failed, self.session.session)
         if self._reader is not None:
             self._reader.look_again()
+
+    def _send_failed(self, session: int) -> None:
+        if session == self.session.session:
+            now = self._clock()
+            self._hand_over(self.session.send_failed(now), now)
 
     def _drain(self) -> bool:
         """Read what is there; return True if there may be more."""
         now = self._clock()
-        events: list[SessionEvent] = []
         for _ in range(FRAMES_PER_TURN):
             if self._socket is None:
                 break
@@ -111,12 +120,13 @@ class Link:
                 while part.more:
                     part = self._socket.recv(NOBLOCK, copy=False)
             except zmq.Again:
-                self._hand_over(events, now)
+                self._settle()
                 return False
             self.frames_in += 1
-            if not multipart:
-                events.extend(self.session.receive(part.bytes, now))
-        self._hand_over(events, now)
+            events = [] if multipart else self.session.receive(part.bytes, now)
+            if events:
+                self._deliver(events, now)
+        self._settle()
         return True
 
     def _hand_over(self, events: Sequence[SessionEvent], now: float) -> None:

@@ -184,12 +184,12 @@ class PeerSession:
             self._failures = 0
             self._wait(now)
 
-    def send(self, message: bytes) -> bool:
-        """Queue `message`; return False if no session is open to carry it."""
+    def send(self, message: bytes) -> int:
+        """Queue `message`; return how many are queued, or 0 if no session is open to carry it."""
         if self.state is not SessionState.OPEN:
-            return False
+            return 0
         self._outbox.append(message)
-        return True
+        return len(self._outbox)
 
     def take_frames(self, now: float) -> list[bytes]:
         """Return what is to be sent now, packed, and forget it."""
