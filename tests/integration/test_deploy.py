@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -97,6 +99,26 @@ def test_a_unit_starts_a_command_that_exists(unit: str, units: Path) -> None:
     program, command, option, _file = line[1].split()
 
     assert option in run(program, command, "--help")
+
+
+@pytest.mark.parametrize("unit", ["dialgate-agent.service", "dialgate-node.service"])
+def test_stopping_a_unit_asks_the_program_once_and_waits_for_its_end(unit: str) -> None:
+    """The second SIGTERM is then systemd's, to a program that has not ended."""
+    line = re.search(r"^ExecStop=(.*)$", (DEPLOY / "systemd" / unit).read_text(), re.MULTILINE)
+    assert line is not None
+    wait = "trap 'exit 7' TERM; echo; while :; do sleep 0.05; done"
+    with subprocess.Popen(["sh", "-c", wait], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        command = shlex.split(line[1].replace("$$", "$"))
+        reaped: list[int] = []
+        reaper = threading.Thread(target=lambda: reaped.append(program.wait(20)))
+        reaper.start()
+
+        subprocess.run(command, env={**os.environ, "MAINPID": str(program.pid)}, check=True)
+        reaper.join()
+
+    assert reaped == [7]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="users and owners are root's to make")
