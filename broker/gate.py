@@ -9,7 +9,7 @@ Not here: what a right allows (broker.registry).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -32,12 +32,9 @@ _DOMAINS: Final = {Role.AGENT: "dialgate-agents", Role.WORKER: "dialgate-workers
 class OpenGate:
     """`insecure = true`: everyone on this machine may connect as anyone."""
 
-    def protect(self, socket: zmq.Socket[bytes], role: Role) -> None:
-        """Leave `socket` without a lock."""
-
-    def right(self, _frame: zmq.Frame) -> None:
-        """Return None: no key, so no right to hold a frame against."""
-        return
+    def protect(self, _socket: zmq.Socket[bytes], _role: Role) -> Callable[[zmq.Frame], None]:
+        """Leave the socket without a lock."""
+        return _no_right
 
     def reload(self) -> None:
         """Nothing to read again."""
@@ -53,11 +50,24 @@ class OpenGate:
 class CurveGate:
     """CURVE with static keys from a directory.
 
+    Args:
+        context: where ZAP is asked; the sockets' own.
+        directory: of the keys.
+        name: the broker's.
+        roles: whose sockets are locked; the others are on ipc, where the file system says who may.
+
     Raises:
         KeyFileError: the broker's secret or the directory can't be used.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: Path, name: str) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        directory: Path,
+        name: str,
+        roles: Collection[Role],
+    ) -> None:
+        self._roles = roles
         self._place = directory
         self._pair: KeyPair = load_secret(directory, "broker", name)
         self._directory: Directory = load_directory(directory)
@@ -69,15 +79,23 @@ class CurveGate:
                 domain=domain, credentials_provider=_Credentials(self._knows(role))
             )
 
-    def protect(self, socket: zmq.Socket[bytes], role: Role) -> None:
-        """Make `socket` a CURVE server that asks ZAP.  Call it before `bind`."""
+    def protect(
+        self, socket: zmq.Socket[bytes], role: Role
+    ) -> Callable[[zmq.Frame], Right | Revoked | None]:
+        """Make `socket` a CURVE server that asks ZAP, if its role's sockets are locked.
+
+        Call it before `bind`.  Returns what tells the right of a frame's sender.
+        """
+        if role not in self._roles:
+            return _no_right
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._pair.secret)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self._pair.public)
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAINS[role].encode())
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        return self._right
 
-    def right(self, frame: zmq.Frame) -> Right | Revoked:
+    def _right(self, frame: zmq.Frame) -> Right | Revoked:
         """Return what the sender of `frame` may, now."""
         key = frame.get("User-Id")
         return self._directory.right_of(str(key)) or REVOKED
@@ -121,6 +139,10 @@ class CurveGate:
             )
         except OSError:
             return ()
+
+
+def _no_right(_frame: zmq.Frame) -> None:
+    """Return None: no key, so no right to hold a frame against."""
 
 
 class _Credentials:

@@ -40,14 +40,15 @@ RELOAD_S: Final = 1.0
 """How often the gate looks for keys that were added or deleted."""
 
 
+Judge = Callable[[zmq.Frame], Right | Revoked | None]
+"""Returns what the sender of a frame may, at that moment; None where there are no keys."""
+
+
 class Gate(Protocol):
     """What the loop needs of broker.gate."""
 
-    def protect(self, socket: zmq.Socket[bytes], role: Role) -> None:
-        """Lock `socket` before it is bound."""
-
-    def right(self, frame: zmq.Frame) -> Right | Revoked | None:
-        """Return what the sender of `frame` may; None where there are no keys."""
+    def protect(self, socket: zmq.Socket[bytes], role: Role) -> Judge:
+        """Lock `socket` before it is bound; return who judges the senders of its frames."""
 
     def reload(self) -> None:
         """Take notice of changed keys."""
@@ -63,10 +64,15 @@ class _Side:
     """One ROUTER and what the core has for its peers."""
 
     def __init__(
-        self, socket: zmq.Socket[bytes], role: Role, outbox: dict[bytes, list[bytes]]
+        self,
+        socket: zmq.Socket[bytes],
+        role: Role,
+        judge: Judge,
+        outbox: dict[bytes, list[bytes]],
     ) -> None:
         self.socket = socket
         self.role = role
+        self.judge = judge
         self.outbox = outbox
         self.reader: EdgeReader | None = None
 
@@ -169,21 +175,21 @@ class Server:
         # A message to a peer that is gone or does not read must be an error, not a silent loss.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 3000)
-        self._gate.protect(socket, role)
+        judge = self._gate.protect(socket, role)
         try:
             socket.bind(address)
         except zmq.ZMQError as error:
             socket.close(linger=0)
             msg = f"can't listen on {address} for {role}s: {error.strerror}"
             raise ListenError(msg) from None
-        return _Side(socket, role, outbox)
+        return _Side(socket, role, judge, outbox)
 
     def _drain(self, side: _Side) -> bool:
         """Read what is there, let the core work, send; return True if there may be more."""
         now = self._clock()
         receive = side.socket.recv
         core = self.broker.receive
-        right = self._gate.right
+        right = side.judge
         role = side.role
         more = True
         unsent = 0

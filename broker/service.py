@@ -35,6 +35,7 @@ from dialgate.loop_lag import LAG_BOUNDS_S, watch_lag
 from dialgate.settings import BrokerSettings, Settings, parse_endpoint, require
 from dialgate.sockets import require_libzmq
 from dialgate.telemetry import new_registry
+from dialgate.wire.verbs import Role
 
 __all__ = ["main"]
 
@@ -120,10 +121,13 @@ async def _server(broker: BrokerSettings, keys: Path) -> AsyncIterator[Server]:
 
 
 def _gate(broker: BrokerSettings, context: zmq.Context[zmq.Socket[bytes]], keys: Path) -> Gate:
-    endpoints = (parse_endpoint(broker.agents), parse_endpoint(broker.workers))
-    if any(endpoint.needs_curve(insecure=broker.insecure) for endpoint in endpoints):
-        return CurveGate(context, keys, broker.name)
-    return OpenGate()
+    endpoints = {Role.AGENT: broker.agents, Role.WORKER: broker.workers}
+    locked = {
+        role
+        for role, endpoint in endpoints.items()
+        if parse_endpoint(endpoint).needs_curve(insecure=broker.insecure)
+    }
+    return CurveGate(context, keys, broker.name, locked) if locked else OpenGate()
 
 
 async def _drain(server: Server, view: View) -> None:

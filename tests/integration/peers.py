@@ -135,8 +135,16 @@ class Peer:
         await self.send_frame(pack(verb, dialog, attempt, fields))
 
     async def send_frame(self, *parts: bytes) -> None:
-        """Send a ZeroMQ message as it is; of several parts, which DSP/1 forbids."""
-        await self._socket.send_multipart(parts)
+        """Send a ZeroMQ message as it is; of several parts, which DSP/1 forbids.
+
+        Raises:
+            NobodyThereError: it can't be sent, as the connection is gone.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._socket.send_multipart(parts)
+        except TimeoutError:
+            raise NobodyThereError("the connection is gone") from None
         self._sent_at = time.monotonic()
 
     async def next(self, patience_s: float = PATIENCE_S) -> Message:

@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -62,15 +62,18 @@ class Program:
         name: broker, worker, agent or node.
         config: its configuration file; standard error goes to NAME.stderr beside it.
         http: its HTTP address, "host:port".
+        command: what runs it, when that is not `dialgate NAME`.
     """
 
-    def __init__(self, name: str, config: Path, http: str) -> None:
+    def __init__(
+        self, name: str, config: Path, http: str, command: Sequence[str | Path] = ()
+    ) -> None:
         self.name = name
         self.http = http
         self._stderr = config.with_name(f"{name}.stderr")
         with self._stderr.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [*DIALGATE, name, "--config", config, "--log-level", "debug"],
+                [*(command or (*DIALGATE, name)), "--config", config, "--log-level", "debug"],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
@@ -93,6 +96,14 @@ class Program:
         wait_until(
             lambda: self._alive() and self.status(path) == 200,
             lambda: f"{self.name} does not answer {path}: {self._last_words()}",
+            START_S,
+        )
+
+    def wait_until_it_listens(self) -> None:
+        """Wait until HTTP is served, however the program says it is."""
+        wait_until(
+            lambda: self._alive() and self.status("/livez") != 0,
+            lambda: f"{self.name} serves no HTTP: {self._last_words()}",
             START_S,
         )
 
@@ -175,10 +186,12 @@ def running(name: str, config: Path, http: str, ready: str = "/readyz") -> Itera
 class Broker(Program):
     """A running broker, and where its peers find it."""
 
-    def __init__(self, config: Path, agents: str, workers: str, http: str) -> None:
-        super().__init__("broker", config, http)
-        self.agents = agents
-        self.workers = workers
+    def __init__(
+        self, config: Path, table: Mapping[str, object], command: Sequence[str | Path] = ()
+    ) -> None:
+        super().__init__("broker", config, str(table["http"]), command)
+        self.agents = str(table["agents"])
+        self.workers = str(table["workers"])
 
 
 def write_broker_config(directory: Path, **settings: int | str) -> dict[str, int | str]:
@@ -202,16 +215,17 @@ def write_broker_config(directory: Path, **settings: int | str) -> dict[str, int
 
 
 @contextmanager
-def running_broker(directory: Path, **settings: int | str) -> Iterator[Broker]:
+def running_broker(
+    directory: Path, *, command: Sequence[str | Path] = (), **settings: int | str
+) -> Iterator[Broker]:
     """Run a broker with `write_broker_config`'s configuration while the context lasts.
 
     It speaks without CURVE unless `settings` say otherwise.
     """
     table = write_broker_config(directory, **{"insecure": True, **settings})
-    config = directory / "broker.toml"
-    broker = Broker(config, str(table["agents"]), str(table["workers"]), str(table["http"]))
+    broker = Broker(directory / "broker.toml", table, command)
     try:
-        broker.wait_for("/livez")
+        broker.wait_until_it_listens()
         yield broker
     finally:
         broker.stop()

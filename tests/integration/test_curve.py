@@ -1,0 +1,335 @@
+"""Who gets in where there are keys: docs/protocol.md §7 against broker processes with CURVE.
+
+The keys are those that `dialgate keys` makes; the clients are foreign (peers.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import zmq
+
+from tests.integration import peers
+from tests.integration.peers import (
+    BEGIN,
+    BYE,
+    COMPLETE,
+    END,
+    ERROR,
+    HELLO,
+    LOST,
+    REFUSED,
+    SUCCESS,
+    Agent,
+    Cast,
+    Keys,
+    NobodyThereError,
+    Player,
+    Worker,
+)
+from tests.integration.processes import Broker, dialgate, running_broker, write_broker_config
+
+DENIED: Final = ("win", 5)
+SHUT_OUT_S: Final = 0.4
+"""How long nobody answers until that counts as being shut out."""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the `keys` of a small cluster, made as operators make them."""
+    directory = tmp_path_factory.mktemp("curve")
+    rights = ["--site", "oslo", "--hports", "oslo/*"]
+    for words in (
+        ["init"],
+        ["new", "broker", "broker-1"],
+        ["new", "worker", "worker-1"],
+        ["new", "agent", "oslo-1", *rights],
+        ["new", "agent", "oslo-2", *rights],
+    ):
+        done = dialgate("keys", *words, "--directory", directory / "keys")
+        assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture(scope="module")
+def broker(house: Path) -> Iterator[Broker]:
+    with running_broker(house, insecure=False, heartbeat_ms=300) as running:
+        yield running
+
+
+def key_pair(house: Path, owner: str) -> Keys:
+    """Read the secret file of ROLE-NAME: one line of Z85, from which its public key follows."""
+    secrets = [
+        (house / "keys" / f"{name}.secret").read_text().strip().encode()
+        for name in ("broker-broker-1", owner)
+    ]
+    of_broker, own = (zmq.curve_public(secret) for secret in secrets)
+    return Keys(of_broker, own, secrets[1])
+
+
+def stranger(house: Path) -> Keys:
+    """Return keys that nobody has heard of."""
+    public, secret = zmq.curve_keypair()
+    return key_pair(house, "agent-oslo-1")._replace(public=public, secret=secret)
+
+
+def agent(cast: Cast, house: Path, name: str = "oslo-1", **particulars: Any) -> Agent:
+    return cast.agent(name, keys=key_pair(house, f"agent-{name}"), **particulars)
+
+
+def worker(cast: Cast, house: Path) -> Worker:
+    return cast.worker("worker-1", keys=key_pair(house, "worker-worker-1"))
+
+
+async def is_shut_out(player: Player) -> bool:
+    """Return whether nobody answers HELLO."""
+    try:
+        async with asyncio.timeout(SHUT_OUT_S):
+            await player.say_hello()
+    except (TimeoutError, NobodyThereError):
+        return True
+    return False
+
+
+async def test_with_the_right_keys_a_dialog_is_played_to_its_end(cast: Cast, house: Path) -> None:
+    caller, asker = agent(cast, house), worker(cast, house)
+    await caller.open()
+    await asker.open()
+    await asker.ready(1)
+
+    serving = asyncio.create_task(asker.serve({b"ann": b"xyzzy"}))
+    verdict = await caller.call("oslo/1", {b"login: ": [b"ann"], b"Password: ": [b"xyzzy"]})
+    await serving
+
+    assert verdict.complete.verb == COMPLETE
+    assert verdict.complete.body["msg_id"] == SUCCESS
+
+
+INTRUDERS: Final[dict[str, Callable[[Cast, Path], Player]]] = {
+    "no key at the agents' endpoint": lambda cast, house: cast.agent("oslo-1"),
+    "no key at the workers' endpoint": lambda cast, house: cast.worker("worker-1"),
+    "an unknown key as agent": lambda cast, house: cast.agent("oslo-1", keys=stranger(house)),
+    "an unknown key as worker": lambda cast, house: cast.worker("worker-1", keys=stranger(house)),
+    "an agent's key at the workers' endpoint": lambda cast, house: cast.worker(
+        "worker-1", keys=key_pair(house, "agent-oslo-1")
+    ),
+    "a worker's key at the agents' endpoint": lambda cast, house: cast.agent(
+        "oslo-1", keys=key_pair(house, "worker-worker-1")
+    ),
+    "the broker's own key": lambda cast, house: cast.agent(
+        "oslo-1", keys=key_pair(house, "broker-broker-1")
+    ),
+    "another broker's address": lambda cast, house: cast.agent(
+        "oslo-1", keys=key_pair(house, "agent-oslo-1")._replace(broker=stranger(house).public)
+    ),
+}
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS.values(), ids=INTRUDERS)
+async def test_a_client_without_the_right_key_is_not_let_in(
+    intruder: Callable[[Cast, Path], Player], cast: Cast, house: Path
+) -> None:
+    one = intruder(cast, house)
+
+    assert await is_shut_out(one)
+    await agent(cast, house, "oslo-2").open()
+    one.close()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"name": "oslo-2"}, {"name": "oslo-9"}, {"site": "bergen"}, {"role": "worker", "capacity": 1}],
+    ids=str,
+)
+async def test_a_hello_must_say_what_its_key_stands_for(
+    changed: dict[str, Any], cast: Cast, house: Path
+) -> None:
+    one = agent(cast, house)
+    answer = await one.say_hello(**changed)
+
+    assert (answer.verb, answer.body["code"]) == (ERROR, DENIED)
+
+
+async def test_a_begin_for_a_port_that_the_key_may_not_have_gets_error_5(
+    cast: Cast, house: Path
+) -> None:
+    one, asker = agent(cast, house), worker(cast, house)
+    await one.open()
+    await asker.open()
+    await asker.ready(9)
+    await asker.peer.settled()
+    for hport in ("bergen/1", "oslo", "OSLO/1", "oslo\\1", "x/oslo/1"):
+        await one.begin(hport)
+
+    answers = await one.peer.settled()
+
+    assert [m.verb for m in answers] == [REFUSED, ERROR] * 5
+    assert {m.body["code"] for m in answers} == {DENIED}
+    assert await asker.peer.settled() == []
+
+
+async def test_a_key_whose_file_is_deleted_is_refused_at_once(cast: Cast, house: Path) -> None:
+    file = house / "keys" / "agent-oslo-2.key"
+    aside = house / "aside"
+    one, asker = agent(cast, house, "oslo-2"), worker(cast, house)
+    await one.open()
+    await asker.open()
+    await asker.ready(1)
+    dialog = await one.begin("oslo/2")
+    assert (await asker.peer.expect(BEGIN)).dialog == dialog
+
+    shutil.move(file, aside)
+    try:
+        # Its own keep-alive is what the broker refuses, without waiting for anything else.
+        bye = await one.peer.expect(BYE)
+        assert bye.body["code"] == DENIED
+        assert (await asker.peer.expect(END)).dialog == dialog
+        await one.peer.send(HELLO, **one.hello())
+        while (answer := await one.peer.next()).verb == LOST:
+            pass  # its PINGs without a session
+        assert (answer.verb, answer.body["code"]) == (ERROR, DENIED)
+        one.connect()
+        assert await is_shut_out(one), "nor is it let in again"
+        one.close()
+    finally:
+        shutil.move(aside, file)
+
+
+async def test_a_key_that_is_added_is_let_in_without_a_restart(cast: Cast, house: Path) -> None:
+    done = dialgate(
+        "keys", "new", "agent", "oslo-3", "--hports", "*", "--directory", house / "keys"
+    )
+    assert done.returncode == 0
+
+    for _ in range(20):
+        one = agent(cast, house, "oslo-3")
+        if not await is_shut_out(one):
+            return
+        one.close()
+    raise AssertionError("not let in")
+
+
+async def test_rights_that_are_edited_hold_from_then_on(cast: Cast, house: Path) -> None:
+    file = house / "keys" / "agent-oslo-1.key"
+    before = file.read_text()
+    one = agent(cast, house)
+    await one.open()
+    await one.begin("oslo/1")
+    assert await one.peer.settled() == []
+
+    file.write_text(before.replace("oslo/*", "oslo/7"))
+    try:
+        refused: list[peers.Message] = []
+        while not refused:
+            await one.begin("oslo/1")
+            refused = await one.peer.settled()
+        assert [(m.verb, m.body["code"]) for m in refused] == [(REFUSED, DENIED), (ERROR, DENIED)]
+        await one.begin("oslo/7")
+        assert await one.peer.settled() == []
+    finally:
+        file.write_text(before)
+
+
+async def test_without_a_living_zap_handler_nobody_gets_in(tmp_path: Path, house: Path) -> None:
+    """Libzmq lets every CURVE key in when nobody answers ZAP, unless the domain is enforced."""
+    shutil.copytree(house / "keys", tmp_path / "keys")
+    script = tmp_path / "headless.py"
+    script.write_text(
+        "import sys\n"
+        "from broker.gate import CurveGate\n"
+        "from broker.service import main\n"
+        "make = CurveGate.__init__\n"
+        "def killed(self, *arguments):\n"
+        "    make(self, *arguments)\n"
+        "    self._authenticator.stop()\n"
+        "CurveGate.__init__ = killed\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    with running_broker(tmp_path, command=[sys.executable, script], insecure=False) as headless:
+        async with peers.stage(headless.agents, headless.workers) as cast:
+            for one in (
+                agent(cast, tmp_path),
+                worker(cast, tmp_path),
+                cast.agent("oslo-1"),
+                cast.agent("oslo-1", keys=stranger(tmp_path)),
+            ):
+                assert await is_shut_out(one)
+                one.close()
+        assert headless.status("/livez") == 503, "a supervisor should start it again"
+
+
+async def test_ipc_beside_tcp_needs_no_keys_and_tcp_does(tmp_path: Path, house: Path) -> None:
+    """§7: CURVE on every TCP endpoint, NULL on ipc: a worker on the broker's own machine, say."""
+    shutil.copytree(house / "keys", tmp_path / "keys")
+    address = f"ipc://{tmp_path}/workers.sock"
+    with running_broker(tmp_path, insecure=False, workers=address) as mixed:
+        async with peers.stage(mixed.agents, mixed.workers) as cast:
+            local = cast.worker("worker-1")
+            await local.open()
+            await local.ready(1)
+            caller = agent(cast, tmp_path)
+            await caller.open()
+            await caller.begin("oslo/1")
+            await local.peer.expect(BEGIN)
+            keyless = cast.agent("oslo-2")
+            assert await is_shut_out(keyless)
+            keyless.close()
+
+
+# ---------------------------------------------------------------------------- refused at the start
+
+
+def refused_at_start(house: Path) -> str:
+    """Return the one line with which both `check` and the broker itself refuse broker.toml."""
+    config = house / "broker.toml"
+    (line,) = faults(config)
+    started = dialgate("broker", "--config", config)
+    assert started.returncode == 1
+    assert started.stderr.splitlines()[-1] == line
+    return line
+
+
+def faults(config: Path) -> list[str]:
+    """Return what `dialgate check` finds; it finds something."""
+    checked = dialgate("check", config)
+    assert checked.returncode == 1, checked.stdout
+    return checked.stdout.splitlines()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "*", "[::]"])
+def test_insecure_on_an_address_that_others_reach_is_a_fault(host: str, tmp_path: Path) -> None:
+    address = f"tcp://{host}:7799"
+    write_broker_config(tmp_path, insecure=True, agents=address, workers=address)
+
+    lines = [line for line in faults(tmp_path / "broker.toml") if "insecure" in line]
+
+    assert lines
+    assert all(line.startswith(f"{tmp_path}/broker.toml:") for line in lines)
+
+
+def test_no_broker_starts_insecure_on_an_address_that_others_reach(tmp_path: Path) -> None:
+    write_broker_config(tmp_path, insecure=True, workers="tcp://0.0.0.0:7799")
+
+    assert "insecure" in refused_at_start(tmp_path)
+
+
+def test_a_broker_without_its_secret_key_is_refused(tmp_path: Path) -> None:
+    assert dialgate("keys", "init", "--directory", tmp_path / "keys").returncode == 0
+    write_broker_config(tmp_path)
+
+    assert "dialgate keys new broker broker-1" in refused_at_start(tmp_path)
+
+
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, house: Path) -> None:
+    shutil.copytree(house / "keys", tmp_path / "keys")
+    secret = tmp_path / "keys" / "broker-broker-1.secret"
+    secret.chmod(0o644)
+    write_broker_config(tmp_path)
+
+    assert f"chmod 600 {secret}" in refused_at_start(tmp_path)
