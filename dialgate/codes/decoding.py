@@ -46,6 +46,8 @@ def decode(number: int) -> NumberedCode:
 
 def describe(code: Code) -> str:
     """Return `code` for a person or a log: its name, or namespace and number if we have none."""
+    if code.ok:
+        return "NO_ERROR"
     table = _BY_NAMESPACE.get(code.namespace)
     if table is not None and code.number in table._value2member_map_:
         return table(code.number).name

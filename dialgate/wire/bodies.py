@@ -49,6 +49,7 @@ ERROR: Final = 3
 class Hello(Body, frozen=True, kw_only=True):
     """A peer opens a session."""
 
+    has_optional_fields = True
     protocol: int
     """DSP version; this is 1."""
     role: Literal["agent", "worker"]

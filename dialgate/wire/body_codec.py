@@ -27,6 +27,8 @@ FIXMAP: Final = 0x80
 """First byte of a map of n < 16 keys, to which n is added (MessagePack)."""
 
 _CONTAINERS: Final = frozenset({dict, list})
+_PACKER: Final = msgpack.Packer(default=msgspec.structs.asdict)
+"""One for all: making one costs more than packing with it.  The event loop's own."""
 _B = TypeVar("_B", bound=Body)
 
 
@@ -49,7 +51,9 @@ def encode_body(body: Body) -> bytes:
     for name in body.code_fields:
         if fields[name][1] == 0:
             fields[name] = 0
-    packed = encode_map({k: v for k, v in fields.items() if v is not msgspec.UNSET})
+    if body.has_optional_fields:
+        fields = {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+    packed: bytes = _PACKER.pack(fields)
     if len(packed) > BODY_BYTES_MAX:
         raise BodyError("", f"longer than {BODY_BYTES_MAX} bytes")
     return packed
@@ -57,7 +61,7 @@ def encode_body(body: Body) -> bytes:
 
 def encode_map(fields: dict[str, Any]) -> bytes:
     """Return `fields` as MessagePack; structs inside become maps."""
-    packed: bytes = msgpack.packb(fields, default=msgspec.structs.asdict)
+    packed: bytes = _PACKER.pack(fields)
     return packed
 
 

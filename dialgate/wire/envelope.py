@@ -30,13 +30,15 @@ Envelope = tuple[int, bytes | None, int, bytes, bytes]
 """verb, dialog (16 bytes, or None in a session message), attempt (0 in a session message), body,
 and the message's own bytes as they stood in the frame."""
 
+_PACKER: Final = msgpack.Packer()
+"""One for all: making one costs more than packing with it.  The event loop's own."""
 _FIRST_DIALOG_VERB: Final = int(Verb.BEGIN)
 _NEVER_NIL: Final = DIALOG_VERBS - {Verb.LOST}
 
 
 def encode_message(verb: int, dialog: bytes | None, attempt: int, body: bytes) -> bytes:
     """Return one message.  `body` is at most `BODY_BYTES_MAX` bytes: see `bodies.encode_body`."""
-    packed: bytes = msgpack.packb((int(verb), dialog, attempt, body))
+    packed: bytes = _PACKER.pack((int(verb), dialog, attempt, body))
     return packed
 
 

@@ -56,6 +56,9 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     code_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that hold a code, which travels as 0 or `[namespace, number]`."""
 
+    has_optional_fields: ClassVar[bool] = False
+    """Whether a field may be `UNSET`, and then does not travel."""
+
     def __post_init__(self) -> None:
         """Give every code its one spelling.
 
