@@ -23,7 +23,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from broker.events import Feed, TooManyReaders
+from broker.events import Feed, Reader, TooManyReaders
 from broker.view import Row, View
 from dialgate.codes import Code, Winerror, describe
 from dialgate.wire.bodies import Command
@@ -182,12 +182,7 @@ def add_routes(app: web.Application, view: View, operators: Operators, feed: Fee
     async def events(request: web.Request) -> web.StreamResponse:
         try:
             with feed.reader() as reader:
-                stream = web.StreamResponse(headers=_STREAM_HEADERS)
-                await stream.prepare(request)
-                while chunk := await reader.next():
-                    async with asyncio.timeout(WRITE_S):
-                        await stream.write(chunk)
-                return stream
+                return await _stream(request, reader)
         except TooManyReaders:
             text = "as many event streams are open as this broker serves"
             return _json({"text": text}, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -202,6 +197,21 @@ _STREAM_HEADERS: Final = {
     "X-Accel-Buffering": "no",  # a proxy would keep events until it has a bufferful
     "X-Content-Type-Options": "nosniff",
 }
+
+
+async def _stream(request: web.Request, reader: Reader) -> web.StreamResponse:
+    """Write what `reader` gets until the feed is closed or nobody takes it any more."""
+    stream = web.StreamResponse(headers=_STREAM_HEADERS)
+    await stream.prepare(request)
+    while chunk := await reader.next():
+        try:
+            async with asyncio.timeout(WRITE_S):
+                await stream.write(chunk)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            break
+    return stream
 
 
 def _list(name: str, rows: Callable[[], list[Row]]) -> Handler:

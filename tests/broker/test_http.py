@@ -7,7 +7,9 @@ to agents is a fake that answers as told.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -488,3 +490,25 @@ async def test_a_reader_that_leaves_makes_room() -> None:
             house.agent(f"oslo-{house.connections}")
             site.feed.turn()
             await asyncio.sleep(0.01)
+
+
+async def test_a_reader_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_http, "WRITE_S", 0.05)
+    house = House()
+    agent = house.agent("oslo-1")
+    site = Site(house, Loop())
+    async with asyncio.timeout(20), client_of(site) as client:
+        url = client.make_url("/events")
+        sleeper = socket.socket()
+        sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sleeper.connect((url.host, url.port))
+        with sleeper:
+            sleeper.sendall(f"GET /events HTTP/1.1\r\nHost: {url.authority}\r\n\r\n".encode())
+            states = itertools.cycle(("idle", "ringing"))
+            seen = False
+            while site.feed.readers or not seen:
+                seen = seen or site.feed.readers == 1
+                for _ in range(100):
+                    lists(agent, *(f"oslo/{n}" for n in range(25)), state=next(states))
+                    site.feed.turn()
+                await asyncio.sleep(0.01)
