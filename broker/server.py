@@ -175,6 +175,8 @@ class Server:
         # A message to a peer that is gone or does not read must be an error, not a silent loss.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 3000)
+        if "[" in address:
+            socket.setsockopt(zmq.IPV6, 1)
         judge = self._gate.protect(socket, role)
         try:
             socket.bind(address)

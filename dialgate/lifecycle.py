@@ -24,7 +24,8 @@ import uvloop
 from dialgate.errors import DialgateError
 from dialgate.manual import DEFAULT_CONFIG, add_config, new_parser
 from dialgate.settings import Program, Settings, load
-from dialgate.telemetry import LOG_LEVELS, printable, start_log
+from dialgate.telemetry import LOG_LEVELS, start_log
+from dialgate.text import printable
 
 __all__ = ["EX_SOFTWARE", "Life", "Notifier", "main", "program_parser", "run"]
 

@@ -87,6 +87,8 @@ def connect_dealer(
         socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+    if "[" in address:
+        socket.setsockopt(zmq.IPV6, 1)
     socket.connect(address)
     return socket
 

@@ -18,7 +18,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
 from structlog.typing import Processor
 
-__all__ = ["LOG_LEVELS", "LogLevel", "new_registry", "printable", "start_log"]
+from dialgate.text import printable
+
+__all__ = ["LOG_LEVELS", "LogLevel", "new_registry", "start_log"]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)
@@ -27,17 +29,6 @@ VALUE_CHARS_MAX: Final = 2000
 """Longer values are cut: a log is no place for what a caller typed for ten minutes."""
 
 _SECRET: Final = re.compile(r"(?:.*_)?(?:password|passphrase|secret|answer|cookie|token|data)")
-_CONTROL: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029"
-    "\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn the direction of text
-)
-_CONTROL_BUT_NEWLINE: Final = re.compile(f"(?!\n){_CONTROL.pattern}")
-
-
-def printable(text: str, *, newlines: bool = False) -> str:
-    r"""Return `text` with every control character as its escape (`\x1b`), newlines perhaps not."""
-    pattern = _CONTROL_BUT_NEWLINE if newlines else _CONTROL
-    return pattern.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def start_log(program: str, level: LogLevel = "info", stream: TextIO | None = None) -> None:

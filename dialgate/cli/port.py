@@ -10,7 +10,7 @@ from dialgate.cli.client import Client, connect
 from dialgate.codes import Code, describe
 from dialgate.errors import DialgateError
 from dialgate.manual import add_config, new_parser
-from dialgate.telemetry import printable
+from dialgate.text import printable
 from dialgate.wire.limits import NAME_CHARS_MAX
 
 __all__ = ["run"]

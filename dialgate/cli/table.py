@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from dialgate.telemetry import printable
+from dialgate.text import printable
 
 __all__ = ["add_output", "cell", "duration", "print_answer", "print_table"]
 

@@ -80,6 +80,7 @@ def _check_state(settings: Settings, findings: Findings) -> None:
 
 
 def _check_endpoints(settings: Settings, findings: Findings) -> None:
+    seen: dict[Path, Path] = {}
     for path, text, insecure in _endpoints(settings):
         endpoint = _parsed(parse_endpoint, text, path, findings, "tcp://127.0.0.1:7700")
         if endpoint is None:
@@ -90,6 +91,8 @@ def _check_endpoints(settings: Settings, findings: Findings) -> None:
                 f'"{text}" is not a loopback address, and {path[0]}.insecure is true',
                 "use 127.0.0.1, or remove insecure and make keys with `dialgate keys`",
             )
+        if (first := seen.setdefault((*path[:2], endpoint.address), path)) != path:
+            findings.fault(path, f'"{text}" is {spell(first)} too', "name each broker once")
         if endpoint.broker and path[0] == "broker":
             findings.fault(path, "names a broker after #", "only peers name the broker they expect")
         if endpoint.tcp is not None and endpoint.tcp.wildcard and path[0] != "broker":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +19,7 @@ from msgspec.structs import FieldInfo
 from dialgate.settings.findings import Findings
 from dialgate.settings.locator import Path
 
-__all__ = ["describe", "is_struct", "struct_from", "unwrap"]
+__all__ = ["describe", "fields_of", "is_struct", "struct_from", "unwrap"]
 
 QUOTED_MAX: Final = 60
 """Characters of a wrong value that a fault quotes."""
@@ -69,19 +70,26 @@ def _describe_list(kind: Any, meta: msgspec.Meta | None) -> str:
     return f"{text}texts" if each == "text" else f"{text}texts, each {each}"
 
 
+@cache
+def fields_of(kind: type[msgspec.Struct]) -> Mapping[str, tuple[FieldInfo, Any]]:
+    """Return the fields of `kind` by name, each with its type and the constraints on it."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: (field, hints[field.name]) for field in msgspec.structs.fields(kind)}
+
+
 def struct_from(kind: Any, table: Any, path: Path, findings: Findings) -> Any:
     """Return a `kind` made of `table`, the value at `path`; every misfit goes to `findings`."""
     if not isinstance(table, Mapping):
         findings.fault(path, f"is {_quote(table)}", "write a table here")
         table = {}
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    for key in table.keys() - fields.keys():
-        findings.fault((*path, key), "is no key that is known here", _nearest(key, fields))
-    hints = get_type_hints(kind, include_extras=True)
+    fields = fields_of(kind)
+    for key in table:
+        if key not in fields:
+            findings.fault((*path, key), "is no key that is known here", _nearest(key, fields))
     return kind(
         **{
-            name: _field(field, hints[name], table, path, findings)
-            for name, field in fields.items()
+            name: _field(field, hint, table, path, findings)
+            for name, (field, hint) in fields.items()
             if name in table or field.required
         }
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dialgate.errors import ConfigError, Fault
 from dialgate.settings.locator import Path
+from dialgate.text import printable
 
 __all__ = ["Findings", "spell"]
 
@@ -69,4 +70,4 @@ class Findings:
             line = self._lines.get(path[:length], 0)
             if line:
                 break
-        return Fault(self._file, line, spell(path), what, mend)
+        return Fault(self._file, line, printable(spell(path)), printable(what), printable(mend))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_left
 from typing import Final
 
 __all__ = ["Path", "locate"]
@@ -43,6 +44,7 @@ class _Scanner:
         self.lines: dict[Path, int] = {}
         self.lengths: dict[Path, int] = {}
         """Elements so far of each array of tables."""
+        self.breaks = [match.start() for match in re.finditer("\n", text)]
 
     def run(self) -> dict[Path, int]:
         table: Path = ()
@@ -63,7 +65,7 @@ class _Scanner:
         return self.at
 
     def mark(self, path: Path) -> None:
-        self.lines.setdefault(path, self.text.count("\n", 0, self.at) + 1)
+        self.lines.setdefault(path, bisect_left(self.breaks, self.at) + 1)
 
     def header(self) -> Path:
         """Read `[a.b]` or `[[a.b]]`; return the path of the table that it opens."""

@@ -10,14 +10,14 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Iterator
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import FieldInfo
 
 from dialgate.settings.agent import AgentSettings, PortSettings, ServiceSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
-from dialgate.settings.conversion import describe
+from dialgate.settings.conversion import describe, fields_of
 from dialgate.settings.worker import AuthenticatorSettings, PolicySettings, WorkerSettings
 
 __all__ = ["field_docs", "page"]
@@ -100,13 +100,12 @@ def field_docs(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 def _table(title: str, kind: type[msgspec.Struct]) -> Iterator[str]:
     docs = field_docs(kind)
-    hints = get_type_hints(kind, include_extras=True)
     yield f"## `{title}`\n\n{inspect.getdoc(kind)}\n"
     yield "| Key | Value | Default | Meaning |\n|---|---|---|---|"
-    for field in msgspec.structs.fields(kind):
-        cells = (describe(hints[field.name]), _default(field), docs[field.name])
+    for name, (field, hint) in fields_of(kind).items():
+        cells = (describe(hint), _default(field), docs[name])
         row = " | ".join(cell.replace("|", "\\|") for cell in cells)
-        yield f"| `{field.name}` | {row} |"
+        yield f"| `{name}` | {row} |"
     yield ""
 
 

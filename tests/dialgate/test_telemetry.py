@@ -7,10 +7,8 @@ import logging
 
 import pytest
 import structlog
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dialgate.telemetry import LogLevel, new_registry, printable, start_log
+from dialgate.telemetry import LogLevel, new_registry, start_log
 
 pytestmark = pytest.mark.usefixtures("restored_log")
 
@@ -99,20 +97,6 @@ def test_a_very_long_value_is_cut() -> None:
     structlog.get_logger().info("event", text="x" * 1_000_000)
 
     assert len(out.getvalue()) < 2200
-
-
-@given(st.text())
-def test_what_is_made_printable_has_no_control_character(text: str) -> None:
-    assert not any(char < " " or "\x7f" <= char <= "\x9f" for char in printable(text))
-
-
-@given(st.text(st.characters(categories=["L", "N", "P", "S"])))
-def test_what_is_printable_stays_as_it_is(text: str) -> None:
-    assert printable(text) == text
-
-
-def test_text_that_turns_its_direction_is_escaped() -> None:
-    assert printable("a\u202eb") == "a\\u202eb"
 
 
 def test_a_registry_has_the_process_s_own_figures() -> None:

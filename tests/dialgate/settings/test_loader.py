@@ -135,6 +135,12 @@ FAULTS = [
      ('14: worker.brokers[1]: "tcp://north.example:7701" is not a loopback address, and '
      "worker.insecure is true: use 127.0.0.1, or remove insecure and make keys with "
      "`dialgate keys`")),
+    (altered(('brokers = ["tcp://127.0.0.1:7700"]',
+              'brokers = ["tcp://127.0.0.1:7700", "tcp://127.0.0.1:7700"]')),
+     '20: agent.brokers[1]: "tcp://127.0.0.1:7700" is agent.brokers[0] too: name each broker once'),
+    (altered(('connect = "tcp://127.0.0.1:2001"', 'connect = "tcp://\\u001b[2J\\n"')),
+     ('34: services.console.connect: "tcp://\\x1b[2J\\n" is not HOST:PORT: '
+     'write it as "tcp://127.0.0.1:2001"')),
     (altered(('agents = "tcp://127.0.0.1:7700"', 'agents = "tcp://127.0.0.1:7700#b"')),
      "7: broker.agents: names a broker after #: only peers name the broker they expect"),
     (altered(('brokers = ["tcp://127.0.0.1:7700"]\nhttp = "127.0.0.1:7781"',
