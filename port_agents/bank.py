@@ -22,7 +22,7 @@ import tty
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from port_agents.simulated_modem import (
     CallAnswered,
@@ -219,12 +219,12 @@ class _Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ring, or hear that the line is busy."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio.Transport, but are none.
+        self._transport = cast("asyncio.Transport", transport)
         self.number = str(transport.get_extra_info("peername")[1])
         if self._line is not None and not self._line.pick_up(self):
             self._line = None
-            transport.write(b"BUSY\r\n")
+            self._transport.write(b"BUSY\r\n")
             self.close()
 
     def data_received(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import Final
+from typing import Final, cast
 
 from port_agents.bounded_writer import WRITE_BYTES_MAX
 from port_agents.service_contract import ServiceError, ServiceListener
@@ -65,14 +65,14 @@ class Console(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Watch the connection and hear of each write that has gone out."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        connection = transport.get_extra_info("socket")
+        # uvloop's transports have the methods of asyncio.Transport, but are none.
+        self._transport = cast("asyncio.Transport", transport)
+        connection = self._transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in KEEPALIVE.items():
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
-        transport.set_write_buffer_limits(high=0)
-        transport.pause_reading()
+        self._transport.set_write_buffer_limits(high=0)
+        self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """Pass on what the console says."""
