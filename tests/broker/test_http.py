@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -30,6 +32,8 @@ from dialgate.wire.verbs import Verb
 from tests.broker.house import House, Peer, id16
 
 Client = TestClient[web.Request, web.Application]
+
+PROTOCOL: Final = Path(__file__).parents[2] / "docs/protocol.md"
 
 ORDER: Final = {"act": "hangup", "hport": "oslo/1", "operator": "ann", "reason": "stuck"}
 DIALOG: Final = "64312e2e-2e2e-2e2e-2e2e-2e2e2e2e2e2e"
@@ -441,6 +445,21 @@ async def test_events_begin_with_a_snapshot_and_go_on_with_changes() -> None:
         "reason": "",
         "since_ms": 0,
     }
+
+
+def test_the_protocol_page_lists_the_fields_of_every_event() -> None:
+    house = House()
+    house.worker("worker-1", credit=1)
+    agent = house.agent("oslo-1")
+    lists(agent, "oslo/1")
+    agent.begin("d1", hport="oslo/1")
+    sent = {name: set(fields) for name, fields in View(house.broker, lambda: house.now).items()}
+
+    chapter = PROTOCOL.read_text().split("\n## 9. Observers\n")[1]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", chapter, re.MULTILINE)
+    listed = {name: set(re.findall(r"`(\w+)`", fields)) for name, fields in rows}
+
+    assert listed == sent
 
 
 async def test_a_dialogs_events_hold_nothing_of_what_was_said_in_it() -> None:

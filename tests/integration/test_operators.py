@@ -93,6 +93,8 @@ async def test_an_order_reaches_the_agent_and_its_answer_the_operator(
 
     assert await answer == (200, {"code": BUSY, "text": "ERROR_BUSY"})
     assert {**command.body, "id": b""} == {**ORDER, "id": b"", "mode": ""}
+    assert broker.metric("dialgate_broker_messages_sent_total", role="agent", verb="COMMAND") >= 1
+    assert broker.metric("dialgate_broker_orders_total", act="reset", outcome="failed") >= 1
 
 
 async def test_orders_at_the_same_time_get_their_own_answers(cast: Cast, broker: Broker) -> None:
