@@ -28,7 +28,7 @@ from port_agents.bank import Bank, parse_dial, parse_lines
 from port_agents.callers import Outcome, User, keep_calling
 from port_agents.demo_cluster import Cluster, Programs, add_user, new_user, write_cluster
 from port_agents.demo_console import PlantConsole
-from port_agents.demo_table import HTTP_S, Observer, show
+from port_agents.demo_table import HTTP_S, Observer, show, sum_up
 
 __all__ = ["main"]
 
@@ -37,13 +37,12 @@ CALLERS_MAX: Final = 1000
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the demo until a signal, or for `--seconds`; return the exit status."""
-    options = _parser().parse_args(argv)
-    try:
-        return asyncio.run(_run(options))
-    except DialgateError as error:
-        sys.stderr.write(f"{error.report}\n")
-        return error.exit_status
+    """Run the demo until a signal, or for `--seconds`; return the exit status.
+
+    Raises:
+        DialgateError: something of it did not start.
+    """
+    return asyncio.run(_run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,6 +145,8 @@ class Demo:
                 await bank.close()
 
     async def _run_cluster(self, cluster: Cluster, dials: Sequence[tuple[str, int]]) -> None:
+        sys.stdout.write("dialgate demo: starting\n")
+        sys.stdout.flush()
         for user in self._users:
             await add_user(cluster.config, user)
         self._programs = Programs(cluster)
@@ -157,6 +158,8 @@ class Demo:
                 observer = Observer(http, cluster.broker_http)
                 await self._go_on(observer, dials)
             finally:
+                if self._outcomes:
+                    sys.stdout.write(f"{sum_up(self._outcomes)}\n")
                 await self._programs.stop()
 
     async def _go_on(self, observer: Observer, dials: Sequence[tuple[str, int]]) -> None:

@@ -21,7 +21,7 @@ from rich.text import Text
 from port_agents.callers import Outcome
 from port_agents.demo_cluster import Program
 
-__all__ = ["Observer", "Row", "show"]
+__all__ = ["Observer", "Row", "show", "sum_up"]
 
 POLL_S: Final = 0.25
 HTTP_S: Final = 2.0
@@ -143,9 +143,14 @@ def _picture(
     if not observer.is_broker_there:
         parts.append(Text("the broker does not answer: the table is of a moment ago", style="red"))
     if outcomes:
-        told = ", ".join(f"{outcome} {number}" for outcome, number in outcomes.most_common())
-        parts.append(Text(f"calls: {told}"))
+        parts.append(Text(sum_up(outcomes)))
     return Group(*parts)
+
+
+def sum_up(outcomes: Counter[Outcome]) -> str:
+    """Return in one line how the simulated callers fared."""
+    told = ", ".join(f"{outcome} {number}" for outcome, number in outcomes.most_common())
+    return f"calls: {told}"
 
 
 def _programs(programs: Sequence[Program]) -> Text:
