@@ -55,6 +55,8 @@ class Exchange:
         """Answers of the caller that went out; time-outs are none."""
         self._facts = facts
         self._attempt = 0
+        self._asker = b""
+        """Instance of the worker that asked the last RECEIVE."""
         self._asked_attempt = 1
         """The attempt under which the last RECEIVE was last asked."""
         self._is_open = False
@@ -95,7 +97,7 @@ class Exchange:
         except BodyError:
             return Misfit.BAD
         # Another worker's question under the number of the last one is no repetition of it.
-        if receive.seq == self.asked_seq and receive.worker == self.worker:
+        if receive.seq == self.asked_seq and receive.worker == self._asker:
             return self._ask_again(receive)
         if receive.seq != self.seq + 1:
             return Misfit.GAP
@@ -130,6 +132,7 @@ class Exchange:
         self._accept(receive)
         self.cookie = receive.cookie
         self.asked_seq = receive.seq
+        self._asker = receive.worker
         self._asked_attempt = self._attempt
         self._is_open = True
         self._held = None
