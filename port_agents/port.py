@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from dialgate.settings import PortSettings, ServiceSettings
+from port_agents.flow import Flow
 from port_agents.handover import start_service
 from port_agents.line_actions import (
     Action,
@@ -32,11 +33,8 @@ from port_agents.service_contract import Service, ServiceError
 
 __all__ = ["Port", "PortEvents"]
 
-UNWRITTEN_BYTES_MAX: Final = 4096
-"""What may wait for one side before the other is made to wait."""
-STALLED_S: Final = 30.0
-"""How long a caller is left unread because his service takes nothing.  Then he is read again and
-loses what does not fit, since without modem lines his hang-up is only seen in what is read."""
+EARLY_BYTES_MAX: Final = 4096
+"""What is kept of a caller's typing until his service is connected."""
 GRACE_S: Final = 1.0
 """How long a service may take to end by itself."""
 
@@ -103,7 +101,9 @@ class Port:
         self._service: Service | None = None
         self._serving: asyncio.Task[None] | None = None
         self._service_over = asyncio.Event()
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._flow: Flow | None = None
+        self._early = bytearray()
+        """What the caller typed before his service was there."""
 
     def open(self) -> None:
         """Open the device for the first time.
@@ -129,7 +129,6 @@ class Port:
         """Close the device, and open it no more; a service is ended by its task's end."""
         if self._reopen_timer is not None:
             self._reopen_timer.cancel()
-        self._stop_stall_timer()
         if self._device is not None:
             self._device.close()
             self._device = None
@@ -161,6 +160,7 @@ class Port:
             case WriteLine(data):
                 if not device.write(data):
                     self.bytes_lost += len(data)
+                self._balance()
             case SetDtr(on):
                 device.set_dtr(on=on)
             case Flush():
@@ -179,8 +179,7 @@ class Port:
 
     def on_drained(self) -> None:
         """Let the service go on, and tell the line."""
-        if self._service is not None:
-            self._service.resume_output()
+        self._balance()
         self._events.drained(self.hport)
 
     def on_lines(self, lines: ModemLines) -> None:
@@ -216,59 +215,53 @@ class Port:
         service: Service | None = None
         failure = ""
         self._service_over.clear()
+        self._early = bytearray(start.first_input)
         try:
             service = await start_service(
                 self._services[start.name], start.admission, _ServiceEvents(self)
             )
             self._service = service
+            if self._device is not None:
+                knows_carrier = self._settings.dcd == "auto"
+                self._flow = Flow(self._device, service, knows_carrier=knows_carrier)
             log.info("service started", hport=self.hport, service=start.name)
-            if start.first_input:
-                self._write_service(start.first_input)
+            if self._early:
+                self._write_service(bytes(self._early))
             await self._service_over.wait()
         except ServiceError as error:
             failure = str(error)
             log.warning("service not started", hport=self.hport, service=start.name, reason=failure)
         finally:
             self._service = None
-            self._stop_stall_timer()
+            if self._flow is not None:
+                self._flow.end()
+                self._flow = None
             if service is not None and not await service.stop(GRACE_S):
                 log.error("service not gone", hport=self.hport, service=start.name)
             self._events.service_ended(self.hport, failure)
 
     def _write_service(self, data: bytes) -> None:
         if self._service is None:
+            # It is being connected, or ended by itself while this was under way.
+            room = EARLY_BYTES_MAX - len(self._early)
+            self._early += data[:room]
+            self.bytes_lost += max(0, len(data) - room)
             return
         if not self._service.write(data):
             self.bytes_lost += len(data)
-        if self._service.unwritten > UNWRITTEN_BYTES_MAX and self._stall_timer is None:
-            if self._device is not None:
-                self._device.pause_reading()
-            self._stall_timer = self._loop.call_later(STALLED_S, self._read_on)
+        self._balance()
 
-    def _read_on(self) -> None:
-        if self._device is not None:
-            self._device.resume_reading()
-
-    def _stop_stall_timer(self) -> None:
-        """Read the caller again, if he was made to wait."""
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
-            self._read_on()
+    def _balance(self) -> None:
+        if self._flow is not None:
+            self._flow.adjust()
 
     def service_said(self, data: bytes) -> None:
-        """Pass on the service's output, and make it wait when the line is slower."""
+        """Pass on the service's output."""
         self._events.service_output(self.hport, data)
-        if (
-            self._device is not None
-            and self._service is not None
-            and self._device.unwritten > UNWRITTEN_BYTES_MAX
-        ):
-            self._service.pause_output()
 
     def service_took(self) -> None:
         """Let the caller go on."""
-        self._stop_stall_timer()
+        self._balance()
 
     def service_went(self, reason: str) -> None:
         """Note that the service ended by itself."""

@@ -53,12 +53,10 @@ LEASE_S: Final = 13.0
 
 
 class DialogMachine(RuleBasedStateMachine):
-    kind: type[PortDialog] = PortDialog
-
-    def __init__(self) -> None:
+    def __init__(self, kind: type[PortDialog] = PortDialog) -> None:
         super().__init__()
         self.now = 0.0
-        self.dialog = self.kind(D, OPENING, new_counters(), dialog_max_s=LONGEST_S)
+        self.dialog = kind(D, OPENING, new_counters(), dialog_max_s=LONGEST_S)
         self.begun: tuple[int, int] | None = None
         """Attempt and session of the BEGIN that is outstanding."""
         self.attempts: list[int] = []
@@ -448,7 +446,7 @@ def walk(machine: DialogMachine, chance: random.Random, steps: int) -> None:
     def worker() -> bytes:
         return chance.choice([b"v" * 16, b"w" * 16])
 
-    moves = [
+    moves: list[Callable[[], object]] = [
         lambda: machine.next_question(worker()),
         lambda: machine.next_question(worker()),
         lambda: machine.answer(chance.random() < 0.1),
@@ -476,15 +474,12 @@ def walk(machine: DialogMachine, chance: random.Random, steps: int) -> None:
 
 @pytest.mark.parametrize("mutant", [PortDialog, *MUTANTS])
 def test_a_planted_bug_is_found(mutant: type[PortDialog]) -> None:
-    class Machine(DialogMachine):
-        kind = mutant
-
     chance = random.Random(1)
 
     found = False
     for _ in range(4000):
         try:
-            walk(Machine(), chance, 25)
+            walk(DialogMachine(mutant), chance, 25)
         except AssertionError:
             found = True
             break
