@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -120,6 +121,18 @@ class _Modes:
         self._round_s = round_s
         self._keys = place / "keys"
         self._session = 0
+        names = (
+            "direct",
+            "pf",
+            "pb",
+            "open-a",
+            "open-w",
+            "open-h",
+            "curve-a",
+            "curve-w",
+            "curve-h",
+        )
+        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -136,11 +149,11 @@ class _Modes:
         processes = [subprocess.Popen(command) for command in commands]
         try:
             deadline = time.monotonic() + 20
-            sockets = ["pf", "pb", "open-a", "open-w", "curve-a", "curve-w"]
-            while not all((self._place / socket).exists() for socket in sockets):
-                if time.monotonic() > deadline:
-                    sys.exit("bench: a relay did not start")
-                time.sleep(0.05)
+            for name in ("pf", "pb", "open-a", "open-w", "curve-a", "curve-w"):
+                while not _listens(self._ports[name]):
+                    if time.monotonic() > deadline:
+                        sys.exit("bench: a relay did not start")
+                    time.sleep(0.05)
             yield
         finally:
             for process in processes:
@@ -176,7 +189,8 @@ class _Modes:
         )
 
     def _end(self, name: str) -> str:
-        return f"ipc://{self._place / name}"
+        # TCP for all: on ipc no broker asks for keys.
+        return f"tcp://127.0.0.1:{self._ports[name]}"
 
     def _broker(self, name: str, *, insecure: bool) -> list[str]:
         config = self._place / f"{name}.toml"
@@ -190,11 +204,12 @@ keys = "{self._keys}"
 name = "bench"
 agents = "{self._end(name + "-a")}"
 workers = "{self._end(name + "-w")}"
-http = "127.0.0.1:{17780 if insecure else 17781}"
+http = "127.0.0.1:{self._ports[name + "-h"]}"
 insecure = {"true" if insecure else "false"}
 """
         )
-        return [sys.executable, "-m", "dialgate", "broker", "--config", str(config)]
+        options = ["--config", str(config), "--log-level", "warning"]
+        return [sys.executable, "-m", "dialgate", "broker", *options]
 
     def _templates(self, *, curve: bool) -> str:
         self._session += 1
@@ -254,3 +269,17 @@ insecure = {"true" if insecure else "false"}
                 lines.append(f"curve_{role}_public {pair.public.decode()}")
                 lines.append(f"curve_{role}_secret {pair.secret.decode()}")
         return "\n".join(lines)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return TCP ports of the loopback that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
