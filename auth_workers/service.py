@@ -42,8 +42,9 @@ from dialgate.sealing import Sealer
 from dialgate.session import PeerSession, SessionClosed, SessionEvent, SessionOpened
 from dialgate.settings import Settings, WorkerSettings, parse_endpoint, require
 from dialgate.sockets import ClientKeys, require_libzmq
-from dialgate.state import check_state, find_user, open_state, replace_hash, shared_secret
+from dialgate.state import check_state, open_state, shared_secret
 from dialgate.telemetry import new_registry
+from dialgate.users import find_user, replace_hash
 from dialgate.wire.bodies import Error, Hello
 from dialgate.wire.body_codec import decode_body, encode
 from dialgate.wire.limits import PROTOCOL
@@ -157,7 +158,8 @@ class _Shell:
                 next_session=partial(next, numbers),
                 jitter=random.random,
             )
-            keys = None if worker.insecure else _keys(settings, worker, endpoint.broker)
+            locked = endpoint.needs_curve(insecure=worker.insecure)
+            keys = _keys(settings, worker, endpoint.broker) if locked else None
             link = Link(session, self._context, keys, partial(self._deliver, session))
             self.links.append(link)
         self._refusals: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The cluster's SQL state: users, and the secret that the worker pool keeps for itself.
+"""The cluster's SQL state: its database, its tables, and the secret that the worker pool shares.
 
 SQLAlchemy Core over SQLite (WAL, synchronous=FULL: what was answered survives a power cut) by
 default; PostgreSQL takes the same statements.  This module is no cache and decides nothing: whoever
@@ -10,14 +10,10 @@ Every function raises `StateError`, in one line, when the database can't be aske
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
-import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,34 +28,25 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    delete,
     event,
     insert,
     inspect,
     select,
-    update,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from dialgate.errors import StateError, UsageError
-from dialgate.passwords import Argon2, check_password
+from dialgate.errors import StateError
 from dialgate.wire.limits import USERNAME_BYTES_MAX
 
 __all__ = [
-    "User",
-    "add_user",
+    "USERS",
     "check_state",
-    "find_user",
-    "list_users",
-    "normalize_name",
     "open_state",
-    "remove_user",
-    "replace_hash",
-    "set_disabled",
-    "set_password",
+    "reading",
     "shared_secret",
+    "writing",
 ]
 
 SCHEMA: Final = 1
@@ -80,7 +67,7 @@ _meta = Table(
     Column("key", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
-_users = Table(
+USERS: Final = Table(
     "users",
     _metadata,
     Column("name", String(USERNAME_BYTES_MAX), primary_key=True),
@@ -89,27 +76,13 @@ _users = Table(
     Column("created_s", BigInteger, nullable=False),
     Column("changed_s", BigInteger, nullable=False),
 )
+"""Local users (`dialgate.users`); times in seconds since 1970."""
 _secrets = Table(
     "secrets",
     _metadata,
     Column("name", String(64), primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """One local user as stored."""
-
-    name: str
-    """In Unicode's NFC, at most 256 bytes of UTF-8; upper and lower case differ."""
-    password_hash: str = field(repr=False)
-    """argon2id, in the PHC string format."""
-    disabled: bool
-    """Whether logins are refused, whatever the password."""
-    created: datetime
-    changed: datetime
-    """When password or `disabled` was last set, by whoever."""
 
 
 async def open_state(url: str) -> AsyncEngine:
@@ -122,127 +95,38 @@ async def open_state(url: str) -> AsyncEngine:
     Raises:
         StateError: it can't be opened, belongs to another program, or to a newer dialgate.
     """
-    place, engine = _make_engine(url)
+    parsed = _parse(url)
+    if _is_missing_file(parsed):
+        await _make_file(parsed)
+    engine = _make_engine(parsed)
     try:
-        with _told_as_state_error(place):
-            async with engine.begin() as connection:
-                await _prepare_schema(connection, place)
-            if engine.dialect.name == "sqlite":
-                # Only now: setting the journal's mode writes to the file, so it must be ours.
-                async with engine.connect() as connection:
-                    await connection.execution_options(**{_AUTOCOMMIT: True})
-                    await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        await _prepare(engine)
     except BaseException:
         await engine.dispose()
         raise
     return engine
 
 
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Give a connection in a transaction, which is committed at the end unless something raised."""
+    with _told_as_state_error(_place(engine.url)):
+        async with engine.begin() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Give a connection for single statements that only read: it takes no lock."""
+    with _told_as_state_error(_place(engine.url)):
+        async with engine.connect() as connection:
+            yield await connection.execution_options(**{_AUTOCOMMIT: True})
+
+
 async def check_state(engine: AsyncEngine) -> None:
     """Ask the state for as little as possible, to see that it answers."""
-    with _told_as_state_error(_place_of(engine)):
-        async with engine.connect() as connection:
-            await connection.execution_options(**{_AUTOCOMMIT: True})
-            await connection.execute(select(_meta.c.value).where(_meta.c.key == "schema"))
-
-
-def normalize_name(name: str) -> str:
-    """Return `name` in the one spelling under which a user is stored (NFC).
-
-    Raises:
-        UsageError: it is empty, over 256 bytes of UTF-8, has a control character, or a space at
-            an end.
-    """
-    name = unicodedata.normalize("NFC", name)
-    if not name or name != name.strip():
-        raise UsageError("a user's name must not be empty, nor begin or end with a space")
-    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in name):
-        raise UsageError("a user's name must not have control characters")
-    if len(name.encode()) > USERNAME_BYTES_MAX:
-        raise UsageError(f"a user's name must not be longer than {USERNAME_BYTES_MAX} bytes")
-    return name
-
-
-async def add_user(
-    engine: AsyncEngine, name: str, password: bytes, argon2: Argon2 | None = None
-) -> None:
-    """Store a new user, enabled.
-
-    Raises:
-        UsageError: `name` or `password` is unfit.
-        StateError: there is a user of that name, who is left as he is.
-    """
-    name = normalize_name(name)
-    hashed = await _hash(password, argon2)
-    now_s = int(time.time())
-    user = insert(_users).values(
-        name=name, password_hash=hashed, disabled=False, created_s=now_s, changed_s=now_s
-    )
-    with _told_as_state_error(_place_of(engine)):
-        try:
-            async with engine.begin() as connection:
-                await connection.execute(user)
-        except IntegrityError:
-            raise StateError(
-                f"there is a user {name!r} already: `dialgate users passwd` sets his password"
-            ) from None
-
-
-async def find_user(engine: AsyncEngine, name: str) -> User | None:
-    """Return the user whose stored name is exactly `name`."""
-    found = await _read(engine, select(_users).where(_users.c.name == name))
-    return found[0] if found else None
-
-
-async def list_users(engine: AsyncEngine) -> list[User]:
-    """Return every user, by name."""
-    return await _read(engine, select(_users).order_by(_users.c.name))
-
-
-async def set_password(
-    engine: AsyncEngine, name: str, password: bytes, argon2: Argon2 | None = None
-) -> None:
-    """Give a user a new password.
-
-    Raises:
-        UsageError: `password` is unfit.
-        StateError: there is no such user.
-    """
-    await _change(engine, name, password_hash=await _hash(password, argon2))
-
-
-async def set_disabled(engine: AsyncEngine, name: str, disabled: bool) -> None:  # noqa: FBT001 - the value set
-    """Let a user log in no more, or again; setting what is set already is no error.
-
-    Raises:
-        StateError: there is no such user.
-    """
-    await _change(engine, name, disabled=disabled)
-
-
-async def remove_user(engine: AsyncEngine, name: str) -> None:
-    """Forget a user.
-
-    Raises:
-        StateError: there is no such user.
-    """
-    name = normalize_name(name)
-    with _told_as_state_error(_place_of(engine)):
-        async with engine.begin() as connection:
-            result = await connection.execute(delete(_users).where(_users.c.name == name))
-    _require_one(result.rowcount, name)
-
-
-async def replace_hash(engine: AsyncEngine, user: User, password_hash: str) -> None:
-    """Store the same password's hash at a new cost, unless the password was changed meanwhile."""
-    statement = (
-        update(_users)
-        .where(_users.c.name == user.name, _users.c.password_hash == user.password_hash)
-        .values(password_hash=password_hash)
-    )
-    with _told_as_state_error(_place_of(engine)):
-        async with engine.begin() as connection:
-            await connection.execute(statement)
+    async with reading(engine) as connection:
+        await connection.execute(select(_meta.c.value).where(_meta.c.key == "schema"))
 
 
 async def shared_secret(engine: AsyncEngine, name: str, fresh: bytes) -> bytes:
@@ -250,93 +134,84 @@ async def shared_secret(engine: AsyncEngine, name: str, fresh: bytes) -> bytes:
 
     Of several processes that ask for a new secret at once, all get the same one.
     """
-    with _told_as_state_error(_place_of(engine)):
-        try:
-            async with engine.begin() as connection:
+    stored = select(_secrets.c.value).where(_secrets.c.name == name)
+    async with writing(engine) as connection:
+        with suppress(IntegrityError):  # There is one already, and the first stands.
+            async with connection.begin_nested():
                 await connection.execute(insert(_secrets).values(name=name, value=fresh))
-        except IntegrityError:
-            pass  # There is one, and the first stands.
-        async with engine.connect() as connection:
-            await connection.execution_options(**{_AUTOCOMMIT: True})
-            stored = await connection.execute(
-                select(_secrets.c.value).where(_secrets.c.name == name)
-            )
-            return bytes(stored.scalar_one())
+        return bytes((await connection.execute(stored)).scalar_one())
 
 
-async def _hash(password: bytes, argon2: Argon2 | None) -> str:
-    check_password(password)
-    return await asyncio.to_thread((argon2 or Argon2()).hash, password)
-
-
-async def _read(engine: AsyncEngine, statement: Any) -> list[User]:
-    with _told_as_state_error(_place_of(engine)):
-        async with engine.connect() as connection:
-            await connection.execution_options(**{_AUTOCOMMIT: True})
-            rows = (await connection.execute(statement)).all()
-    return [
-        User(
-            name=row.name,
-            password_hash=row.password_hash,
-            disabled=row.disabled,
-            created=datetime.fromtimestamp(row.created_s, UTC),
-            changed=datetime.fromtimestamp(row.changed_s, UTC),
-        )
-        for row in rows
-    ]
-
-
-async def _change(engine: AsyncEngine, name: str, **values: object) -> None:
-    name = normalize_name(name)
-    statement = (
-        update(_users).where(_users.c.name == name).values(changed_s=int(time.time()), **values)
-    )
-    with _told_as_state_error(_place_of(engine)):
-        async with engine.begin() as connection:
-            result = await connection.execute(statement)
-    _require_one(result.rowcount, name)
-
-
-def _require_one(rows: int, name: str) -> None:
-    if not rows:
-        raise StateError(f"there is no user {name!r}: `dialgate users list` shows them all")
-
-
-def _make_engine(url: str) -> tuple[str, AsyncEngine]:
-    """Return the place as an operator knows it (no password), and an engine on it."""
+def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise StateError(
             "the state's URL can't be read: write it as sqlite:////path/to/state.db"
         ) from None
-    place = _place(parsed)
-    driver = _DRIVERS.get(parsed.drivername)
-    if driver is None or (driver == _DRIVERS["sqlite"] and not parsed.database):
+    if parsed.drivername not in _DRIVERS or not parsed.database:
         raise StateError(
-            f"{place}: no state that dialgate knows: write sqlite:////path/to/state.db"
+            f"{_place(parsed)}: no state that dialgate knows: write sqlite:////path/to/state.db"
         )
+    return parsed
+
+
+def _is_missing_file(parsed: URL) -> bool:
+    return parsed.drivername == "sqlite" and not Path(parsed.database or "").exists()
+
+
+def _make_engine(parsed: URL) -> AsyncEngine:
     settings: dict[str, Any] = {"pool_size": CONNECTIONS_MAX, "max_overflow": 0}
     if parsed.drivername == "sqlite":
-        _make_private(Path(parsed.database or ""))
         settings["connect_args"] = {"timeout": BUSY_S, "isolation_level": None}
     try:
         engine = create_async_engine(
-            parsed.set(drivername=driver), pool_timeout=BUSY_S, hide_parameters=True, **settings
+            parsed.set(drivername=_DRIVERS[parsed.drivername]),
+            pool_timeout=BUSY_S,
+            hide_parameters=True,
+            **settings,
         )
     except ModuleNotFoundError as error:
-        raise StateError(f"{place}: needs the Python package {error.name}: install it") from None
-    if engine.dialect.name == "sqlite":
+        raise StateError(
+            f"{_place(parsed)}: needs the Python package {error.name}: install it"
+        ) from None
+    if parsed.drivername == "sqlite":
         _tune_sqlite(engine.sync_engine)
-    return place, engine
+    return engine
 
 
-def _make_private(file: Path) -> None:
-    """Make `file`, for its owner's eyes only, unless it is there; SQLite copies the mode."""
+async def _make_file(parsed: URL) -> None:
+    """Make a new SQLite file, for its owner's eyes only; SQLite gives the mode to its other files.
+
+    It is made beside its place and put there whole: processes that start together would lock each
+    other out while the journal's mode is set.
+    """
+    file = Path(parsed.database or "")
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            engine = _make_engine(parsed.set(database=str(draft)))
+            try:
+                await _prepare(engine)
+            finally:
+                await engine.dispose()
+            with suppress(FileExistsError):  # Another process was quicker: its file stands.
+                os.link(draft, file)
+        finally:
+            draft.unlink()
     except OSError as error:
         raise StateError(f"{file}: {error.strerror}: make its directory writable") from None
+
+
+async def _prepare(engine: AsyncEngine) -> None:
+    """Make the tables in an empty database, or accept it as ours; else write nothing."""
+    async with writing(engine) as connection:
+        await _prepare_schema(connection, _place(engine.url))
+    if engine.dialect.name == "sqlite":
+        # Only now: setting the journal's mode writes to the file, so it must be ours.
+        async with reading(engine) as connection:
+            await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
 
 def _tune_sqlite(engine: Engine) -> None:
@@ -394,10 +269,6 @@ def _told_as_state_error(place: str) -> Iterator[None]:
         raise StateError(f"{place}: the state can't be used: {reason}") from error
     except OSError as error:
         raise StateError(f"{place}: the state can't be reached: {error}") from error
-
-
-def _place_of(engine: AsyncEngine) -> str:
-    return _place(engine.url)
 
 
 def _place(url: URL) -> str:

@@ -22,7 +22,7 @@ from auth_workers.verdict import Granted, Refused, Undecided, Verdict
 from dialgate.codes import Winerror
 from dialgate.errors import BackendUnavailable, StateError, UsageError
 from dialgate.passwords import PASSWORD_BYTES_MAX
-from dialgate.state import User, normalize_name
+from dialgate.users import User, normalize_name
 from dialgate.wire.limits import USERNAME_BYTES_MAX
 
 __all__ = ["Local"]

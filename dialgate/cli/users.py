@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialgate import state
+from dialgate import state, users
 from dialgate.cli.table import add_output, print_answer
 from dialgate.errors import UsageError
 from dialgate.manual import add_config, new_parser
@@ -85,13 +85,13 @@ async def _act(url: str, options: argparse.Namespace, password: bytes) -> None:
 async def _change(engine: AsyncEngine, act: str, name: str, password: bytes) -> None:
     match act:
         case "add":
-            await state.add_user(engine, name, password)
+            await users.add_user(engine, name, password)
         case "passwd":
-            await state.set_password(engine, name, password)
+            await users.set_password(engine, name, password)
         case "remove":
-            await state.remove_user(engine, name)
+            await users.remove_user(engine, name)
         case _:
-            await state.set_disabled(engine, name, act == "disable")
+            await users.set_disabled(engine, name, act == "disable")
 
 
 async def _list(engine: AsyncEngine, output: str) -> None:
@@ -102,7 +102,7 @@ async def _list(engine: AsyncEngine, output: str) -> None:
             "created": user.created.isoformat(timespec="seconds"),
             "changed": user.changed.isoformat(timespec="seconds"),
         }
-        for user in await state.list_users(engine)
+        for user in await users.list_users(engine)
     ]
     print_answer(output, "users", rows, ("name", "disabled", "created", "changed"))
 

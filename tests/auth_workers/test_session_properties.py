@@ -64,6 +64,8 @@ class Call:
     ended_at: float | None = None
     """When END of the attempt `heard` was said."""
     reply: Code | None = None
+    touched_at: float = 0.0
+    """When it was begun last; for `dialog_max_s` its attempt is remembered."""
     completed: bytes | None = None
     """The verdict given under the attempt `heard`."""
     released: bool = False
@@ -75,7 +77,6 @@ class Asked:
     """What a task waits for."""
 
     prompt: bytes | None = None
-    verdict: Verdict | None = None
 
 
 @dataclass
@@ -99,6 +100,7 @@ class Dialogs(RuleBasedStateMachine):
         self.links: list[Link] = []
         self.by_id: dict[bytes, Call] = {}
         self.tasks: dict[int, Asked] = {}
+        self.decided: set[int] = set()
         self.finished: set[int] = set()
         self.cancelled: set[int] = set()
         self.prompts = 0
@@ -177,12 +179,12 @@ class Dialogs(RuleBasedStateMachine):
     def hear(self, call: Call, verb: Verb, body: Body, attempt: int, session: int) -> list[Action]:
         return self.worker.message(session, verb, call.id, attempt, encode_body(body), self.now)
 
+    @precondition(lambda self: len(self.links) < 3)
     @rule()
     def open_session(self) -> None:
-        if len(self.links) < 3:
-            self.sessions += 1
-            self.links.append(Link(self.sessions))
-            self.perform(self.worker.session_opened("A", self.sessions, WELCOME, self.now))
+        self.sessions += 1
+        self.links.append(Link(self.sessions))
+        self.perform(self.worker.session_opened("A", self.sessions, WELCOME, self.now))
 
     @precondition(lambda self: self.links)
     @rule(which=st.integers(0, 2))
@@ -208,7 +210,7 @@ class Dialogs(RuleBasedStateMachine):
     def begin_again(self, call: Call, which: int) -> None:
         link = self.links[which % len(self.links)]
         call.attempt += 1
-        call.heard, call.session = call.attempt, link.number
+        call.heard, call.session, call.touched_at = call.attempt, link.number, self.now
         was_ended = call.ended_at is not None
         call.ended_at = call.reply = None
         call.released = False
@@ -231,7 +233,7 @@ class Dialogs(RuleBasedStateMachine):
     def late_begin(self, call: Call, back: int, which: int) -> None:
         link = self.links[which % len(self.links)]
         attempt = call.heard - back
-        if attempt > 0:
+        if attempt > 0 and self.now < call.touched_at + 600.0:
             link.begun += 1
             actions = self.hear(call, Verb.BEGIN, begin_body(ME, call.seq), attempt, link.number)
             assert not [a for a in actions if isinstance(a, StartTask | CancelTask)], "a zombie"
@@ -310,6 +312,8 @@ class Dialogs(RuleBasedStateMachine):
     @rule(which=st.integers(0, 30))
     def decide(self, which: int) -> None:
         task = self.some_task(which)
+        self.tasks[task].prompt = None
+        self.decided.add(task)
         self.perform(self.worker.complete(task, Granted(str(task)), self.now))
 
     @precondition(lambda self: self.tasks)
@@ -323,6 +327,7 @@ class Dialogs(RuleBasedStateMachine):
         task = self.some_task(which)
         if task not in self.finished:
             self.finished.add(task)
+            self.tasks[task].prompt = None
             self.perform(self.worker.finished(task, self.now))
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 10.0, 30.0, 300.0]))
@@ -349,9 +354,8 @@ class Dialogs(RuleBasedStateMachine):
         self.now += 600.0
         self.perform(self.worker.tick(self.now))
         assert self.worker.open_dialogs == 0, "a dialog without an end"
-        alive = self.tasks.keys() - self.finished - self.cancelled
-        decided = {call.task for call in self.by_id.values() if call.released}
-        assert alive <= decided, "a task that nobody stops"
+        stopped = self.finished | self.cancelled | self.decided
+        assert self.tasks.keys() <= stopped, "a task that nobody stops"
         assert not self.worker._silent
         assert not self.worker._ended
 

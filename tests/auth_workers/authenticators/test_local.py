@@ -18,7 +18,7 @@ from auth_workers.verdict import Granted, Refused, Undecided, Verdict
 from dialgate.codes import Winerror
 from dialgate.errors import BackendUnavailable, StateError
 from dialgate.passwords import Argon2
-from dialgate.state import User
+from dialgate.users import User
 
 CHEAP: Final = Argon2(memory_kib=8, passes=1)
 DATE: Final = datetime(2026, 11, 22, tzinfo=UTC)
