@@ -26,9 +26,9 @@ from dialgate.errors import DialgateError
 from dialgate.manual import new_parser
 from port_agents.bank import Bank, parse_dial, parse_lines
 from port_agents.callers import Outcome, User, keep_calling
-from port_agents.demo_cluster import Cluster, Programs, add_user, new_user, write_cluster
+from port_agents.demo_cluster import SITE, Cluster, Programs, add_user, new_user, write_cluster
 from port_agents.demo_console import PlantConsole
-from port_agents.demo_table import HTTP_S, Observer, show, sum_up
+from port_agents.demo_table import Observer, show_table, sum_up
 
 __all__ = ["main"]
 
@@ -112,6 +112,8 @@ class Demo:
         self._programs: Programs | None = None
         self._users = [new_user(name) for name in USERS]
         self._outcomes: Counter[Outcome] = Counter()
+        self._has_table = sys.stdout.isatty() and not options.no_table
+        self._began_at = asyncio.get_running_loop().time()
 
     def kill(self) -> None:
         """End all processes at once."""
@@ -150,33 +152,39 @@ class Demo:
         for user in self._users:
             await add_user(cluster.config, user)
         self._programs = Programs(cluster)
-        timeout = aiohttp.ClientTimeout(total=HTTP_S)
-        async with aiohttp.ClientSession(timeout=timeout) as http:
+        async with aiohttp.ClientSession() as http:
             try:
                 await self._programs.start(http)
                 self._greet(cluster, dials)
-                observer = Observer(http, cluster.broker_http)
-                await self._go_on(observer, dials)
+                await self._go_on(Observer(http, cluster.broker_http, self._tell), dials)
             finally:
                 if self._outcomes:
                     sys.stdout.write(f"{sum_up(self._outcomes)}\n")
                 await self._programs.stop()
 
     async def _go_on(self, observer: Observer, dials: Sequence[tuple[str, int]]) -> None:
+        """Let callers call and show what becomes of it, for as long as was asked for."""
         assert self._programs is not None
         with suppress(TimeoutError):
             async with asyncio.timeout(self._options.seconds), asyncio.TaskGroup() as tasks:
+                tasks.create_task(observer.watch())
                 for number in range(self._options.callers):
+                    random = Random(number)  # noqa: S311 - who calls when is no secret
+                    tasks.create_task(keep_calling(dials, self._users, self._outcomes, random))
+                if self._has_table:
+                    by_hport = {
+                        f"{SITE}/{number}": f"{host} {port}"
+                        for number, (host, port) in enumerate(dials, start=1)
+                    }
                     tasks.create_task(
-                        keep_calling(dials, self._users, self._outcomes, Random(number))  # noqa: S311 - no secret
+                        show_table(observer, by_hport, self._programs.all, self._outcomes)
                     )
-                await show(
-                    observer,
-                    dials,
-                    self._programs.all,
-                    self._outcomes,
-                    with_table=not self._options.no_table,
-                )
+
+    def _tell(self, change: str) -> None:
+        if not self._has_table:
+            at_s = asyncio.get_running_loop().time() - self._began_at
+            sys.stdout.write(f"{at_s:8.1f} s  {change}\n")
+            sys.stdout.flush()
 
     def _greet(self, cluster: Cluster, dials: Sequence[tuple[str, int]]) -> None:
         (host, first), (_, last) = dials[0], dials[-1]

@@ -26,7 +26,7 @@ import aiohttp
 from dialgate.errors import DialgateError
 from port_agents.callers import User
 
-__all__ = ["Cluster", "Program", "Programs", "add_user", "new_user", "write_cluster"]
+__all__ = ["SITE", "Cluster", "Program", "Programs", "add_user", "new_user", "write_cluster"]
 
 SITE: Final = "demo"
 START_S: Final = 40.0
@@ -39,6 +39,8 @@ PAUSE_S_MAX: Final = 8.0
 STEADY_S: Final = 10.0
 """A program that ran so long is started again after the shortest pause."""
 READY_POLL_S: Final = 0.1
+READY_S: Final = 2.0
+"""How long an answer about readiness may take."""
 LAST_WORDS_LINES: Final = 12
 
 _DIALGATE: Final = (sys.executable, "-m", "dialgate")
@@ -221,7 +223,8 @@ class Program:
 
     async def _is_ready(self, http: aiohttp.ClientSession) -> bool:
         try:
-            async with http.get(f"http://{self._http}/readyz") as answer:
+            timeout = aiohttp.ClientTimeout(total=READY_S)
+            async with http.get(f"http://{self._http}/readyz", timeout=timeout) as answer:
                 return answer.ok
         except (aiohttp.ClientError, TimeoutError):
             return False

@@ -1,6 +1,6 @@
 """What the demo shows: a live table on a terminal, a line a change elsewhere.
 
-It reads the broker's HTTP, as any observer does, and knows nothing that an operator could not.
+It follows the broker's events, as any observer may, and knows nothing that an operator could not.
 
 Invariant: a broker that is away for a moment is shown as such; nothing is made up for it.
 """
@@ -8,12 +8,15 @@ Invariant: a broker that is away for a moment is shown as such; nothing is made 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
 
 import aiohttp
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -21,11 +24,12 @@ from rich.text import Text
 from port_agents.callers import Outcome
 from port_agents.demo_cluster import Program
 
-__all__ = ["Observer", "Row", "show", "sum_up"]
+__all__ = ["Observer", "Row", "show_table", "sum_up"]
 
 POLL_S: Final = 0.25
-HTTP_S: Final = 2.0
-"""How long an answer of the broker may take."""
+"""Pause between two pictures, and before the broker is asked again."""
+SILENCE_S: Final = 30.0
+"""Silence of the broker, who says at least that he is there, after which he is asked again."""
 
 _STYLES: Final = {
     "idle": "dim",
@@ -39,103 +43,122 @@ _STYLES: Final = {
 }
 
 
-class Row(NamedTuple):
+@dataclass(slots=True)
+class Row:
     """One port, as observers see it."""
 
     hport: str
-    state: str
-    worker: str
-    note: str
-    since_s: float
+    state: str = "unknown"
+    reason: str = ""
+    since: float = 0.0
+    """When it came into the state, on the event loop's clock."""
+    worker: str = ""
+    attempt: int = 1
+    """Of the dialog that is open; from 2 on, the caller was asked again."""
 
     @property
-    def sight(self) -> tuple[str, ...]:
+    def note(self) -> str:
+        """What is remarkable about it."""
+        again = f"asked again, attempt {self.attempt}" if self.attempt > 1 else ""
+        return "; ".join(part for part in (again, self.reason) if part)
+
+    @property
+    def sight(self) -> str:
         """What of it is worth a line when it changes."""
-        return self[:4]
+        parts = (self.hport, self.state, self.worker, self.note)
+        return "  ".join(part for part in parts if part)
 
 
 class Observer:
-    """Asks the broker how the ports are."""
+    """Follows the broker's stream of events.
 
-    def __init__(self, http: aiohttp.ClientSession, address: str) -> None:
-        self.rows: list[Row] = []
+    Args:
+        http: where requests are made.
+        address: the broker's, as host:port.
+        tell: hears of each change that is worth a line.
+    """
+
+    def __init__(
+        self, http: aiohttp.ClientSession, address: str, tell: Callable[[str], None]
+    ) -> None:
+        self.rows: dict[str, Row] = {}
+        """By hport."""
         self.is_broker_there = False
         self._http = http
-        self._base = f"http://{address}/api/v1"
+        self._url = f"http://{address}/events"
+        self._tell = tell
 
-    async def look(self) -> None:
-        """Bring `rows` up to date; they stay as they are while the broker is away."""
-        try:
-            ports, dialogs = await self._get("ports"), await self._get("dialogs")
-        except (aiohttp.ClientError, TimeoutError):
+    async def watch(self) -> None:
+        """Keep `rows` up to date until cancelled, or as they were while the broker is away."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=SILENCE_S, sock_read=SILENCE_S)
+        while True:
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with self._http.get(self._url, timeout=timeout) as stream:
+                    self.is_broker_there = stream.ok
+                    event = b""
+                    async for line in stream.content:
+                        name, _, value = line.strip().partition(b": ")
+                        if name == b"event":
+                            event = value
+                        elif name == b"data":
+                            self._take(event, json.loads(value))
             self.is_broker_there = False
+            await asyncio.sleep(POLL_S)
+
+    def _take(self, event: bytes, fields: Mapping[str, Any]) -> None:
+        """Take over one change."""
+        if event not in {b"line", b"dialog"}:
             return
-        self.is_broker_there = True
-        attempts = {each["dialog"]: each["attempt"] for each in dialogs}
-        self.rows = [_row(port, attempts.get(port["dialog"], 1)) for port in ports]
-        self.rows.sort(key=lambda row: int(row.hport.rpartition("/")[2]))
-
-    async def _get(self, name: str) -> list[Mapping[str, Any]]:
-        async with self._http.get(f"{self._base}/{name}", raise_for_status=True) as answer:
-            listed: list[Mapping[str, Any]] = (await answer.json())[name]
-            return listed
-
-
-def _row(port: Mapping[str, Any], attempt: int) -> Row:
-    again = f"asked again, attempt {attempt}" if attempt > 1 else ""
-    note = "; ".join(part for part in (again, port["reason"]) if part)
-    return Row(port["hport"], port["state"], port["worker"] or "", note, port["since_ms"] / 1000)
+        row = self.rows.setdefault(fields["hport"], Row(fields["hport"]))
+        before = row.sight
+        if event == b"line":
+            row.state, row.reason = fields["state"], fields["reason"]
+            row.since = asyncio.get_running_loop().time() - fields["since_ms"] / 1000
+        elif fields["state"] == "gone":
+            row.worker, row.attempt = "", 1
+        else:
+            row.worker, row.attempt = fields["worker"], fields["attempt"]
+        if row.sight != before:
+            self._tell(row.sight)
 
 
-async def show(
+async def show_table(
     observer: Observer,
-    dials: Sequence[tuple[str, int]],
+    dials: Mapping[str, str],
     programs: Sequence[Program],
     outcomes: Counter[Outcome],
-    *,
-    with_table: bool,
 ) -> None:
-    """Show the ports until cancelled."""
-    console = Console(highlight=False)
-    if not (with_table and console.is_terminal):
-        await _print_changes(observer, console)
-        return
-    with Live(console=console, auto_refresh=False) as live:
+    """Show all ports until cancelled.
+
+    Args:
+        observer: follows the broker meanwhile.
+        dials: by hport, what to dial.
+        programs: whose processes are shown.
+        outcomes: how the simulated callers fared so far.
+    """
+    with Live(auto_refresh=False) as live:
         while True:
-            await observer.look()
             live.update(_picture(observer, dials, programs, outcomes), refresh=True)
             await asyncio.sleep(POLL_S)
 
 
-async def _print_changes(observer: Observer, console: Console) -> None:
-    began_at = asyncio.get_running_loop().time()
-    seen: dict[str, tuple[str, ...]] = {}
-    while True:
-        await observer.look()
-        for row in observer.rows:
-            if seen.get(row.hport) != row.sight:
-                seen[row.hport] = row.sight
-                at_s = asyncio.get_running_loop().time() - began_at
-                words = "  ".join(part for part in row.sight if part)
-                console.print(f"{at_s:8.1f} s  {words}", markup=False, soft_wrap=True)
-        await asyncio.sleep(POLL_S)
-
-
 def _picture(
     observer: Observer,
-    dials: Sequence[tuple[str, int]],
+    dials: Mapping[str, str],
     programs: Sequence[Program],
     outcomes: Counter[Outcome],
 ) -> Group:
     table = Table(box=None, pad_edge=False)
     for title in ("PORT", "DIAL", "STATE", "FOR", "WORKER", ""):
         table.add_column(title, justify="right" if title == "FOR" else "left", no_wrap=True)
-    for row, (host, port) in zip(observer.rows, dials, strict=False):
+    now = asyncio.get_running_loop().time()
+    for hport, dial in dials.items():
+        row = observer.rows.get(hport, Row(hport, since=now))
         table.add_row(
-            row.hport,
-            f"{host} {port}",
+            hport,
+            dial,
             Text(row.state, style=_STYLES.get(row.state, "")),
-            f"{row.since_s:.0f} s",
+            f"{now - row.since:.0f} s",
             row.worker,
             Text(row.note, style="dim"),
         )
