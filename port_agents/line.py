@@ -42,6 +42,8 @@ class Line(LineCall):
         self.closed_for = ""
         """Why the port answers no calls; empty if it does."""
         self._is_disabled = False
+        self._is_known = False
+        """Whether the device was opened, or could not be."""
         self._last_disconnect = ""
         """Why the last call ended."""
 
@@ -54,10 +56,12 @@ class Line(LineCall):
 
     def opened(self, lines: ModemLines | None, now: float) -> list[Action]:
         """Take note that the device is open; `lines` None means that it has no modem lines."""
+        self._is_known = True
         return self._settled(self._from_modem(self.modem.opened(lines, now), now), now)
 
     def closed(self, reason: str, now: float) -> list[Action]:
         """Take note that the device is gone, or did not open."""
+        self._is_known = True
         self._is_undrained = False
         return self._settled(self._from_modem(self.modem.closed(reason, now), now), now)
 
@@ -199,6 +203,8 @@ class Line(LineCall):
 
     def _observed(self) -> tuple[LineState, str]:
         match self.stage, self.modem.state:
+            case _ if not self._is_known:
+                return self.state, self.reason
             case _, ModemState.CLOSED | ModemState.FAULTED:
                 return LineState.FAULTED, self.modem.reason
             case Stage.LOGIN, _:
