@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ def broker(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Broker]:
     """Run one broker for the module, with the keys of its `BROKER_SETTINGS`."""
-    settings: dict[str, int] = getattr(request.module, "BROKER_SETTINGS", {})
+    settings: dict[str, Any] = getattr(request.module, "BROKER_SETTINGS", {})
     with running_broker(tmp_path_factory.mktemp("broker"), **settings) as running:
         yield running
 

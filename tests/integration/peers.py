@@ -40,6 +40,8 @@ PORT_DISCONNECTED: Final = ("ras", 619)
 
 PATIENCE_S: Final = 5.0
 """How long to wait for what must come."""
+BEFORE_WELCOME_S: Final = 3600.0
+"""Stands for a heartbeat until WELCOME says it: nothing is sent before, so no PING either."""
 KEEP_ALIVE: Final = 0
 """`sent_ms` of the PINGs that a peer sends unasked."""
 
@@ -108,7 +110,7 @@ class Peer:
     """
 
     def __init__(self, context: zmq.asyncio.Context, endpoint: str, keys: Keys | None) -> None:
-        self.heartbeat_s = 1.0
+        self.heartbeat_s = BEFORE_WELCOME_S
         self.muted = False
         """Whether to leave PINGs unanswered and send none."""
         self.pings = 0
@@ -201,6 +203,8 @@ class Peer:
             if not await self._socket.poll(max(self.heartbeat_s - silent_s, 0.01) * 1000):
                 continue
             for message in unpack(await self._socket.recv()):
+                if message.verb == WELCOME:
+                    self.heartbeat_s = message.body["heartbeat_ms"] / 1000
                 if message.verb == PING:
                     self.pings += 1
                     if not self.muted:
@@ -253,7 +257,6 @@ class Player:
         """Open a session on this connection; return WELCOME."""
         answer = await self.say_hello(patience_s)
         assert answer.verb == WELCOME, answer
-        self.peer.heartbeat_s = answer.body["heartbeat_ms"] / 1000
         return answer
 
     def close(self) -> None:

@@ -231,6 +231,35 @@ def running_broker(
         broker.stop()
 
 
+@contextmanager
+def running_worker(
+    directory: Path, brokers: str, *, ready: str = "/readyz", **settings: str | bool | list[str]
+) -> Iterator[Program]:
+    """Run an auth worker, worker-1 unless `settings` say otherwise, while the context lasts.
+
+    Its users are in state.db beside its worker.toml, its keys, if it needs any, in `keys`.
+    """
+    http = f"127.0.0.1:{free_port()}"
+    table = {"name": "worker-1", "brokers": [brokers], "http": http, **settings}
+    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
+    config = directory / "worker.toml"
+    config.write_text(f"""
+        [cluster]
+        keys = "{directory}/keys"
+        state = "sqlite:///{directory}/state.db"
+        [worker]
+        {lines}
+        [[policies]]
+        authenticators = ["local"]
+        retry_delay_s = 0
+        banner = "Authorised use only"
+        [authenticators.local]
+        kind = "local"
+    """)
+    with running("worker", config, http, ready) as program:
+        yield program
+
+
 def wait_until(
     happened: Callable[[], bool], what: Callable[[], str], patience_s: float = 5.0
 ) -> None:

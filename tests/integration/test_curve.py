@@ -25,6 +25,7 @@ from tests.integration.peers import (
     HELLO,
     LOST,
     REFUSED,
+    SEND,
     SUCCESS,
     Agent,
     Cast,
@@ -33,7 +34,13 @@ from tests.integration.peers import (
     Player,
     Worker,
 )
-from tests.integration.processes import Broker, dialgate, running_broker, write_broker_config
+from tests.integration.processes import (
+    Broker,
+    dialgate,
+    running_broker,
+    running_worker,
+    write_broker_config,
+)
 
 DENIED: Final = ("win", 5)
 SHUT_OUT_S: Final = 0.4
@@ -280,6 +287,29 @@ async def test_ipc_beside_tcp_needs_no_keys_and_tcp_does(tmp_path: Path, house: 
             keyless = cast.agent("oslo-2")
             assert await is_shut_out(keyless)
             keyless.close()
+
+
+async def test_the_real_worker_needs_no_keys_on_ipc(tmp_path: Path, house: Path) -> None:
+    shutil.copytree(house / "keys", tmp_path / "keys")
+    address = f"ipc://{tmp_path}/workers.sock"
+    with running_broker(tmp_path, insecure=False, workers=address) as mixed:
+        (tmp_path / "keys" / "worker-worker-1.secret").unlink()
+        with running_worker(tmp_path, address):
+            async with peers.stage(mixed.agents, mixed.workers) as cast:
+                caller = agent(cast, tmp_path)
+                await caller.open()
+                await caller.begin("oslo/1")
+
+                assert (await caller.peer.expect(SEND)).body["data"] == b"Authorised use only\r\n"
+
+
+async def test_the_real_worker_proves_who_it_is(cast: Cast, broker: Broker, house: Path) -> None:
+    with running_worker(house, broker.workers):
+        caller = agent(cast, house)
+        await caller.open()
+        await caller.begin("oslo/1")
+
+        assert (await caller.peer.expect(SEND)).body["data"] == b"Authorised use only\r\n"
 
 
 # ---------------------------------------------------------------------------- refused at the start

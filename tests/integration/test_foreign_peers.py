@@ -8,12 +8,8 @@ a simulated modem.
 from __future__ import annotations
 
 import asyncio
-import socketserver
-import subprocess
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
@@ -36,16 +32,13 @@ from tests.integration.peers import (
     Message,
     Worker,
     pack,
-    until,
 )
+from tests.integration.places import Place, running_place
 from tests.integration.processes import (
-    DIALGATE,
-    PROJECT,
     Broker,
     Program,
     dialgate,
-    free_port,
-    running,
+    running_worker,
     wait_until,
 )
 
@@ -106,27 +99,12 @@ async def test_a_whole_dialog_may_come_in_packed_frames(cast: Cast) -> None:
 @pytest.fixture(scope="module")
 def real_worker(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     directory = tmp_path_factory.mktemp("worker")
-    http = f"127.0.0.1:{free_port()}"
-    config = directory / "worker.toml"
-    config.write_text(f"""
-        [cluster]
-        state = "sqlite:///{directory}/state.db"
-        [worker]
-        name = "worker-real"
-        brokers = ["{broker.workers}"]
-        http = "{http}"
-        insecure = true
-        pools = ["{REAL}"]
-        [[policies]]
-        authenticators = ["local"]
-        retry_delay_s = 0
-        banner = "Authorised use only"
-        [authenticators.local]
-        kind = "local"
-    """)
-    done = dialgate("users", "add", "ann", "--config", config, stdin="xyzzy\n")
-    assert done.returncode == 0, done.stderr
-    with running("worker", config, http) as program:
+    with running_worker(
+        directory, broker.workers, name="worker-real", insecure=True, pools=[REAL]
+    ) as program:
+        config = directory / "worker.toml"
+        done = dialgate("users", "add", "ann", "--config", config, stdin="xyzzy\n")
+        assert done.returncode == 0, done.stderr
         yield program
 
 
@@ -309,117 +287,11 @@ async def test_the_real_worker_serves_many_callers_at_a_time(
 # ---------------------------------------------------------------------------- with the real agent
 
 
-class Caller:
-    """Somebody at a terminal, far away."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self.screen = b""
-
-    async def sees(self, text: bytes, patience_s: float = 10.0) -> None:
-        """Wait until `text` stands on the screen; what is before it scrolls away."""
-        async with asyncio.timeout(patience_s):
-            while text not in self.screen:
-                data = await self._reader.read(1000)
-                assert data, f"hung up, and the screen shows {self.screen!r}"
-                self.screen += data
-        self.screen = self.screen.partition(text)[2]
-
-    async def types(self, text: bytes) -> None:
-        self._writer.write(text)
-        await self._writer.drain()
-
-    async def is_hung_up(self, patience_s: float = 10.0) -> bool:
-        async with asyncio.timeout(patience_s):
-            self.screen += await self._reader.read()
-        return True
-
-    def hang_up(self) -> None:
-        self._writer.transport.abort()
-
-
-class Place(NamedTuple):
-    """A machine with one modem and the real agent, and the console behind it."""
-
-    agent: Program
-    dial: int
-    """The line's TCP port: who connects there calls."""
-
-    @asynccontextmanager
-    async def call(self) -> AsyncIterator[Caller]:
-        """Dial, and hang up at the end; the port is ready for the next call when it is over."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.dial)
-        caller = Caller(reader, writer)
-        try:
-            yield caller
-        finally:
-            caller.hang_up()
-            await until(self.is_idle, "the port's being ready again")
-
-    def is_idle(self) -> bool:
-        return self.agent.metric("dialgate_ports", state="idle") == 1
-
-
-class Console(socketserver.StreamRequestHandler):
-    """Greets, and repeats in brackets what it hears."""
-
-    def handle(self) -> None:
-        self.wfile.write(b"the console\r\n")
-        while data := self.connection.recv(100):
-            self.wfile.write(b"<" + data + b">")
-
-
 @pytest.fixture(scope="module")
-def console() -> Iterator[int]:
-    """Serve consoles; yield their TCP port."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Console) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def place(
-    broker: Broker, console: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
-    directory = tmp_path_factory.mktemp("agent")
-    dial, http = free_port(), f"127.0.0.1:{free_port()}"
-    device = directory / "ttyM1"
-    config = directory / "agent.toml"
-    config.write_text(f"""
-        [agent]
-        name = "oslo-real"
-        site = "oslo"
-        brokers = ["{broker.agents}"]
-        http = "{http}"
-        spool = "{directory}/spool.db"
-        insecure = true
-        [[agent.ports]]
-        hport = "oslo/1"
-        device = "{device}"
-        dcd = "ignore"
-        init = ["ATZ", "ATE0Q0V1X4&C1&D2S0=0S12=2"]
-        escape_guard_ms = 80
-        service = "console"
-        [services.console]
-        connect = "tcp://127.0.0.1:{console}"
-    """)
-    line = ("--ports", "1", "--dial", f"127.0.0.1:{dial - 1}", "--directory", directory)
-    bank = subprocess.Popen(
-        [*DIALGATE, "bank", *line],
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(device.exists, lambda: "the bank has no device", 20.0)
-        with running("agent", config, http) as agent:
-            there = Place(agent, dial)
-            wait_until(there.is_idle, lambda: "the modem is not ready", 20.0)
-            yield there
-    finally:
-        bank.terminate()
-        bank.wait(10)
+def place(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with running_place(tmp_path_factory.mktemp("agent"), broker.agents) as there:
+        wait_until(lambda: there.agent.status("/readyz") == 200, lambda: "no broker", 20.0)
+        yield there
 
 
 async def begun(worker: Worker) -> bytes:
