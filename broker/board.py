@@ -175,7 +175,7 @@ class Board:
         self._changed("worker", worker_fields(worker, load, now))
 
     def dialog_changed(self, entry: Entry, state: str) -> None:
-        """Show a dialog's new state: a `State`'s value, or "gone"."""
+        """Show a dialog's new state: a `State`, or "gone"."""
         if self._is_watched:
             self._changed("dialog", dialog_fields(entry, state))
 
@@ -214,7 +214,7 @@ def worker_fields(worker: WorkerSession, load: int, now: float) -> Fields:
 
 
 def dialog_fields(entry: Entry, state: str) -> Fields:
-    """Return a dialog as observers get it; `state` is a `State`'s value, or "gone"."""
+    """Return a dialog as observers get it; `state` is a `State`, or "gone"."""
     agent, worker = entry.began_by, entry.worker
     return {
         "dialog": dialog_text(entry.dialog),
@@ -231,7 +231,7 @@ def dialog_fields(entry: Entry, state: str) -> Fields:
 
 def entry_fields(entry: Entry) -> Fields:
     """Return a dialog, as it is now, as observers get it."""
-    return dialog_fields(entry, entry.state.value)
+    return dialog_fields(entry, entry.state)
 
 
 def dialog_text(dialog: bytes) -> str:

@@ -291,7 +291,7 @@ class Broker:
 
     def _begin(self, agent: AgentSession, message: DialogMessage, now: float) -> None:
         hport = self.switchboard.begin(agent, message, now)
-        if hport:
+        if hport and hport not in agent.hports:
             self._claim(agent, hport)
 
     def _lines(self, agent: AgentSession, message: Envelope, now: float) -> None:

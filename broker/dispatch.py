@@ -43,14 +43,14 @@ class Workers:
         worker = self._by_instance.get(owner)
         if worker is not None:
             return worker
-        best = None
+        best, most = None, 0
+        # One loop with nothing called, since it runs for every dialog.
         for each in self._by_pool.get(pool, ()):
-            room = each.room
-            # One loop, since it is run for every dialog.
-            if room and (
-                best is None or room > best.room or (room == best.room and each.used < best.used)
-            ):
-                best = each
+            room = each.credit - each.sent
+            if room < most or room <= 0 or each.is_draining:
+                continue
+            if best is None or room > most or each.used < best.used:
+                best, most = each, room
         return best
 
     def use(self, worker: WorkerSession) -> None:

@@ -209,7 +209,7 @@ class BrokerCollector(Collector):
             "dialgate_broker_dialogs",
             "Dialogs that pass through here; the waiting ones are the queue.",
             ["state"],
-            [([state.value], number) for state, number in self._view.dialog_states().items()],
+            [([state], number) for state, number in self._view.dialog_states().items()],
         )
         yield gauge(
             "dialgate_broker_queue_wait_seconds",

@@ -53,15 +53,13 @@ from broker import replies
 from broker.breach import Breach
 from broker.counts import Counts, Drop
 from broker.dispatch import Queue, Workers
-from broker.entries import Entries, Entry, State
+from broker.entries import Entries, Entry, State, StateName
 from broker.limits import BrokerLimits
 from broker.post import Post
-from broker.reading import end_reason, end_reply_code, refused_code
+from broker.reading import begin_head, end_reason, end_reply_code, refused_code
 from broker.replies import Replies, owner_of
 from broker.sessions import AgentSession, WorkerSession
 from dialgate.errors import BodyError
-from dialgate.wire.bodies import Begin
-from dialgate.wire.body_codec import decode_body
 
 __all__ = ["DialogMessage", "Note", "Switchboard"]
 
@@ -104,7 +102,7 @@ class Switchboard:
         """
         _, dialog, attempt, body, raw = message
         try:
-            begin = decode_body(body, Begin)
+            begin = begin_head(body)
         except BodyError:
             # Protocol §3: BEGIN's answer to a bad body is REFUSED, which the caller's line acts on.
             self._replies.refuse(agent, dialog, attempt, replies.INVALID)
@@ -128,7 +126,7 @@ class Switchboard:
                 self._drops[Drop.WRONG_STATE] += 1
                 return ""
             self._counts.begun_again += 1
-            former = entry.worker if entry.state is State.OWNED else None
+            former = entry.worker if entry.state == State.OWNED else None
             self._remove(entry)
         self._end_other(agent.name, begin.hport, now)
         new = Entry(agent, dialog, attempt, begin, raw, began_at=entry.began_at if entry else now)
@@ -148,7 +146,7 @@ class Switchboard:
             raise _another_agents(dialog)
         elif entry.attempt != attempt:
             self._drops[Drop.STALE_ATTEMPT] += 1
-        elif entry.state is State.OWNED and entry.worker is not None:
+        elif entry.state == State.OWNED and entry.worker is not None:
             self._to_workers[entry.worker.connection].append(raw)
         else:
             self._drops[Drop.WRONG_STATE] += 1
@@ -193,7 +191,7 @@ class Switchboard:
         entry = self._by_dialog.get(dialog)
         if entry is None or entry.worker is not worker or entry.attempt != attempt:
             self._replies.lost_to_sender(worker, entry, dialog, attempt)
-        elif entry.state is State.OWNED and entry.agent is not None:
+        elif entry.state == State.OWNED and entry.agent is not None:
             self._to_agents[entry.agent.connection].append(raw)
         else:
             self._drops[Drop.WRONG_STATE] += 1
@@ -244,7 +242,7 @@ class Switchboard:
             self._drops[Drop.UNKNOWN_DIALOG] += 1
         elif entry.worker is not worker or entry.attempt != attempt:
             self._drops[Drop.NOT_THE_OWNER] += 1
-        elif entry.state is not State.ENDING:
+        elif entry.state != State.ENDING:
             self._drops[Drop.WRONG_STATE] += 1
         elif code.ok:
             self._counts.delayed_ends += 1
@@ -275,7 +273,7 @@ class Switchboard:
         """Owner's session over, for whatever reason."""
         for entry in self.entries.of_worker(worker):
             agent, dialog, attempt = entry.agent, entry.dialog, entry.attempt
-            if entry.state is State.OWNED:
+            if entry.state == State.OWNED:
                 self._counts.dialogs_lost += 1
                 self._replies.lost(agent, dialog, attempt, replies.WORKER_LOST)
                 self._forget(entry, now)
@@ -291,7 +289,7 @@ class Switchboard:
     def agent_left(self, name: str, now: float) -> None:
         """Agent's BYE, or a HELLO of it, whatever became of its last session."""
         for entry in self.entries.of_agent(name):
-            if entry.state is State.OWNED:
+            if entry.state == State.OWNED:
                 self._replies.lost_to_owner(entry, replies.DISCONNECTED)
             self._forget(entry, now)
 
@@ -324,7 +322,7 @@ class Switchboard:
         waiting, limit = len(self.queue), self._limits.max_waiting
         if (
             waiting >= (limit if entry.attempt == 1 else 2 * limit)
-            or len(self.entries) >= self._limits.dialogs_max
+            or len(self._by_dialog) >= self._limits.dialogs_max
         ):
             self._replies.refuse(entry.agent, entry.dialog, entry.attempt, replies.BUSY)
             self._note(entry, "gone")
@@ -352,10 +350,10 @@ class Switchboard:
 
     def _leave(self, entry: Entry, now: float) -> None:
         """Go on without the agent: footnotes ¹ and ³, and row "agent lost"."""
-        if entry.state is State.WAITING:
+        if entry.state == State.WAITING:
             self._forget(entry, now)
             return
-        if entry.state is State.OWNED:
+        if entry.state == State.OWNED:
             self._replies.end_owner(entry)
             self._start_lease(entry, now)
         entry.agent = None
@@ -365,9 +363,9 @@ class Switchboard:
         self._leases[entry.dialog] = entry
         self._become(entry, State.ENDING)
 
-    def _become(self, entry: Entry, state: State) -> None:
+    def _become(self, entry: Entry, state: StateName) -> None:
         entry.state = state
-        self._note(entry, state.value)
+        self._note(entry, state)
 
     def _answered(self, entry: Entry, now: float) -> None:
         """Forget a dialog whose END has its answer."""
@@ -380,7 +378,7 @@ class Switchboard:
         self._note(entry, "gone")
 
     def _remove(self, entry: Entry) -> None:
-        if entry.state is State.WAITING:
+        if entry.state == State.WAITING:
             self.queue.remove(entry)
         self._leases.pop(entry.dialog, None)
         self.entries.remove(entry)

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, get_args
 from uuid import UUID
 
 from broker.board import Line, agent_fields, entry_fields, worker_fields
 from broker.core import Broker
-from broker.entries import State
+from broker.entries import StateName
 from broker.sessions import AgentSession, WorkerSession
 from dialgate.wire.verbs import Role
 
@@ -58,7 +58,7 @@ class View:
             "workers": len(list(self.worker_sessions())),
             "credit": sum(worker.room for worker in self.worker_sessions()),
             "ports": dict(Counter(line.state for line in self.lines())),
-            "dialogs": {state.value: number for state, number in dialogs.items()},
+            "dialogs": dict(dialogs),
         }
 
     def agents(self) -> list[Row]:
@@ -124,10 +124,10 @@ class View:
             assert isinstance(session, WorkerSession)
             yield session
 
-    def dialog_states(self) -> dict[State, int]:
+    def dialog_states(self) -> dict[StateName, int]:
         """Return how many dialogs are in each state."""
         entries = self._broker.switchboard.entries.by_dialog.values()
-        return dict.fromkeys(State, 0) | Counter(entry.state for entry in entries)
+        return dict.fromkeys(get_args(StateName), 0) | Counter(entry.state for entry in entries)
 
     def _port(self, line: Line, now: float) -> Row:
         entry = self._broker.switchboard.entries.of_port(line.agent, line.hport)

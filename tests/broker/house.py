@@ -250,7 +250,7 @@ class House:
         if entry is None:
             return "none"
         alone = "" if entry.agent is not None else " alone"
-        return f"{entry.state.name}({entry.attempt}){alone}"
+        return f"{entry.state.upper()}({entry.attempt}){alone}"
 
     def _welcomed(self, peer: Peer) -> Peer:
         assert peer.hello() == ["WELCOME"]

@@ -423,7 +423,7 @@ BUGS: Final = {
         "elif False:",
     ),
     "prompt forwarded after END": (
-        "elif entry.state is State.OWNED and entry.agent is not None:",
+        "elif entry.state == State.OWNED and entry.agent is not None:",
         "elif entry.agent is not None:",
     ),
     "verdict forwarded after END": (
@@ -431,7 +431,7 @@ BUGS: Final = {
         "case State.OWNED | State.ENDING:¶self._counts.completed",
     ),
     "answer forwarded after END": (
-        "elif entry.state is State.OWNED and entry.worker is not None:",
+        "elif entry.state == State.OWNED and entry.worker is not None:",
         "elif entry.worker is not None:",
     ),
     "answer's attempt not compared": ("elif entry.attempt != attempt:", "elif False:"),
@@ -446,7 +446,7 @@ BUGS: Final = {
     "another agent's END served": ("if entry.agent_name != agent.name:", "if False:"),
     "another agent's answer served": ("elif entry.agent_name != agent.name:", "elif False:"),
     "END's attempt not compared": ("if attempt < entry.attempt:", "if False:"),
-    "END_REPLY without END forwarded": ("elif entry.state is not State.ENDING:", "elif False:"),
+    "END_REPLY without END forwarded": ("elif entry.state != State.ENDING:", "elif False:"),
     "END_REPLY's answer inverted": ("elif code.ok:", "elif not code.ok:"),
     "lease never over": ("while self._lease_deadline() <= now:", "while False:"),
     "queue time never over": ("while self.queue.deadline() <= now:", "while False:"),
