@@ -1,0 +1,614 @@
+"""An agent with two ports: which message is for whom, moving, offering, operators, the end.
+
+The ports' modems answer every command at once; what the agent sends is kept as short lines, as
+"s1: BEGIN d1 (2)": on session 1, the first dialog, its second attempt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
+from dialgate.session import CloseLink, OpenLink, Transmit
+from dialgate.wire.bodies import (
+    BODIES,
+    SUCCESS,
+    Command,
+    Commanded,
+    Complete,
+    Drain,
+    EndReply,
+    Lines,
+    Receive,
+    Refused,
+)
+from dialgate.wire.body_codec import decode_body, encode_body
+from dialgate.wire.envelope import decode_frame
+from dialgate.wire.verbs import Verb
+from port_agents.agent import Action, Agent, Finished, OnPort
+from port_agents.brokers import NEXT_S, Brokers
+from port_agents.line_actions import LineSettings, StartService, StopService, WriteLine
+from port_agents.modem_actions import ModemSettings
+from port_agents.orders import ORDER_S_MAX
+from tests.port_agents.dialog_bench import DISCONNECTED, NO_WORKER, W, code_text, new_counters
+from tests.port_agents.line_bench import SETTINGS
+from tests.port_agents.test_brokers import WELCOME as BRISK
+from tests.port_agents.test_brokers import weight
+
+STRANGER: Final = b"?" * 16
+WELCOME: Final = msgspec.structs.replace(BRISK, queue_timeout_ms=10_000)
+MODEM: Final = ModemSettings(init=("ATZ",), dcd="ignore")
+
+
+class Bench:
+    """An agent, its brokers and its modems."""
+
+    def __init__(self, brokers: str = "ab", local_brokers: str = "", ports: int = 2) -> None:
+        ids = count(1)
+        self.now = 100.0
+        self.dialogs: list[bytes] = []
+        self.counters = new_counters()
+        settings = [replace(SETTINGS, hport=f"oslo/{n}", modem=MODEM) for n in range(1, ports + 1)]
+        self.agent = Agent(
+            Brokers("oslo-1", brokers, local_brokers, weight=weight),
+            settings,
+            self.counters,
+            lambda: next(ids).to_bytes(16),
+        )
+        self.sessions: dict[str, int] = {}
+        self.seen: list[str] = []
+        self.lines: list[Lines] = []
+        self._numbers = count(1)
+        self.do(self.agent.start(self.now))
+
+    # Brokers.
+
+    def open(self, link: str) -> None:
+        self.sessions[link] = next(self._numbers)
+        self.do(self.agent.session_opened(link, self.sessions[link], WELCOME, self.now))
+
+    def close(self, link: str) -> None:
+        session = self.sessions.pop(link)
+        self.do(self.agent.session_closed(session, NO_ERROR, self.now))
+
+    def say(
+        self,
+        verb: Verb,
+        body: Any,
+        dialog: bytes | None = None,
+        attempt: int = 0,
+        session: int = 1,
+    ) -> None:
+        raw = body if isinstance(body, bytes) else encode_body(body)
+        self.do(self.agent.message(session, verb, dialog, attempt, raw, self.now))
+
+    def ask(self, dialog: bytes, attempt: int = 1, seq: int = 1, session: int = 1) -> None:
+        question = Receive(
+            worker=W,
+            seq=seq,
+            prompt=b"login: ",
+            mode="line",
+            echo="on",
+            limit=64,
+            timeout_s=0,
+            cookie=b"",
+        )
+        self.say(Verb.RECEIVE, question, dialog, attempt, session)
+
+    def decide(self, dialog: bytes, attempt: int = 1, session: int = 1) -> None:
+        verdict = Complete(
+            worker=W,
+            msg_id=SUCCESS,
+            error=NO_ERROR,
+            username="ann",
+            domain="",
+            attributes={},
+        )
+        self.say(Verb.COMPLETE, verdict, dialog, attempt, session)
+
+    def end_reply(self, dialog: bytes, attempt: int = 1, session: int = 1) -> None:
+        self.say(Verb.END_REPLY, EndReply(code=DISCONNECTED), dialog, attempt, session)
+
+    def refuse(self, dialog: bytes, attempt: int = 1, session: int = 1) -> None:
+        self.say(Verb.REFUSED, Refused(code=NO_WORKER), dialog, attempt, session)
+
+    def command(self, act: Any, hport: str = "oslo/1", **fields: Any) -> None:
+        body = Command(
+            id=b"#" * 16,
+            hport=hport,
+            act=act,
+            mode=fields.get("mode", ""),
+            operator="eve",
+            reason=fields.get("reason", ""),
+        )
+        self.say(Verb.COMMAND, body)
+
+    # Ports.
+
+    def plug_in(self) -> None:
+        for hport in self.agent.lines:
+            self.do(self.agent.opened(hport, None, self.now))
+        self.wait(4)
+
+    def call(self, hport: str = "oslo/1") -> bytes:
+        """Let a caller be connected; return his dialog's id."""
+        self.do(self.agent.receive(hport, b"\r\nRING\r\n", self.now))
+        self.do(self.agent.receive(hport, b"\r\nCONNECT 9600\r\n", self.now))
+        dialog = self.agent.lines[hport].dialog
+        assert dialog is not None
+        return dialog.dialog
+
+    def hang_up(self, hport: str = "oslo/1") -> None:
+        self.do(self.agent.receive(hport, b"\r\nNO CARRIER\r\n", self.now))
+
+    def wait(self, seconds: float) -> None:
+        until = self.now + seconds
+        while (due := self.agent.deadline()) <= until:
+            self.now = max(self.now, due)
+            self.do(self.agent.tick(self.now))
+        self.now = until
+
+    # What it did.
+
+    def take(self) -> list[str]:
+        seen, self.seen = self.seen, []
+        return seen
+
+    def do(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case OnPort(hport, wanted):
+                    self._on_port(hport, wanted)
+                case Transmit(session, message):
+                    self._sent(session, message)
+                case OpenLink(link):
+                    self.seen.append(f"+{link}")
+                case CloseLink(link):
+                    self.sessions.pop(link, None)
+                    self.seen.append(f"-{link}")
+                case Finished():
+                    self.seen.append("finished")
+
+    def _on_port(self, hport: str, wanted: Any) -> None:
+        if isinstance(wanted, StartService):
+            self.seen.append(f"{hport}: start")
+        elif isinstance(wanted, StopService):
+            self.seen.append(f"{hport}: stop")
+        elif isinstance(wanted, WriteLine) and wanted.data.strip()[:2] in {b"AT", b"++"}:
+            self.do(self.agent.receive(hport, b"\r\nOK\r\n", self.now))
+
+    def _sent(self, session: int, message: bytes) -> None:
+        ((verb, dialog, attempt, body, _),), _ = decode_frame(message)
+        decoded = decode_body(body, BODIES[Verb(verb)])
+        if isinstance(decoded, Lines):
+            self.lines.append(decoded)
+            return
+        if isinstance(decoded, Commanded):
+            self.seen.append(f"s{session}: COMMANDED {code_text(decoded.code)}")
+            return
+        assert dialog is not None
+        if dialog not in self.dialogs:
+            self.dialogs.append(dialog)
+        name = f"d{self.dialogs.index(dialog) + 1}"
+        self.seen.append(f"s{session}: {Verb(verb).name} {name} ({attempt})")
+
+
+def ready(brokers: str = "ab", local_brokers: str = "", ports: int = 2) -> Bench:
+    """Return an agent at home with its first broker, its ports idle."""
+    bench = Bench(brokers, local_brokers, ports)
+    bench.open(brokers[0])
+    bench.plug_in()
+    bench.take()
+    bench.lines.clear()
+    return bench
+
+
+# Sessions, and what observers see.
+
+
+def test_after_welcome_all_ports_are_told_in_bounded_messages() -> None:
+    bench = Bench(ports=30)
+    bench.open("a")
+
+    assert [len(x.lines) for x in bench.lines] == [12, 12, 6]
+    assert [x.complete for x in bench.lines] == [False, False, True]
+    assert [x.hport for x in bench.lines[2].lines] == [f"oslo/{n}" for n in range(25, 31)]
+
+
+def test_then_each_change_is_told() -> None:
+    bench = ready()
+    bench.call("oslo/2")
+
+    assert [
+        (x.lines[0].hport, x.lines[0].state, x.complete, len(x.lines)) for x in bench.lines
+    ] == [
+        ("oslo/2", "answering", True, 1),
+        ("oslo/2", "authenticating", True, 1),
+    ]
+
+
+def test_a_new_broker_hears_how_long_each_state_lasts() -> None:
+    bench = ready()
+    bench.call()
+    bench.wait(2.5)
+    bench.lines.clear()
+    bench.close("a")
+    bench.open("b")
+
+    assert bench.lines[0].lines[0].since_ms == 2500
+
+
+def test_calls_go_by_the_home_session() -> None:
+    bench = ready()
+    bench.call()
+
+    assert bench.take() == ["s1: BEGIN d1 (1)"]
+
+
+def test_a_call_before_any_broker_answers_begins_with_the_first() -> None:
+    bench = Bench()
+    bench.plug_in()
+    bench.call()
+    bench.take()
+    bench.open("a")
+
+    assert bench.take() == ["s1: BEGIN d1 (1)", "-b"]
+
+
+# Messages.
+
+
+def test_a_message_reaches_the_line_of_its_dialog_only() -> None:
+    bench = ready()
+    first, second = bench.call("oslo/1"), bench.call("oslo/2")
+    bench.take()
+    bench.decide(second)
+    bench.end_reply(second)
+
+    assert bench.take() == ["s1: END d2 (1)", "oslo/2: start"]
+    bench.decide(first)
+    assert bench.take() == ["s1: END d1 (1)"]
+
+
+@pytest.mark.parametrize("verb", [Verb.SEND, Verb.RECEIVE, Verb.COMPLETE])
+def test_who_takes_a_dialog_for_open_that_is_not_is_told_to_end_it(verb: Verb) -> None:
+    """Traces T15 and T2: whatever the body says, it is not read."""
+    bench = ready()
+    bench.say(verb, b"", STRANGER, 3)
+
+    assert bench.take() == ["s1: END d1 (3)"]
+
+
+@pytest.mark.parametrize("verb", [Verb.END_REPLY, Verb.REFUSED, Verb.LOST])
+def test_other_messages_of_a_dialog_that_is_not_open_are_dropped(verb: Verb) -> None:
+    """Trace T22: no END↔LOST loop."""
+    bench = ready()
+    bench.say(verb, b"", STRANGER, 3)
+
+    assert bench.take() == []
+    assert {str(reason): n for reason, n in bench.counters.drops.items()} == {
+        "dialog not open here": 1
+    }
+
+
+def test_a_late_verdict_of_the_last_call_does_not_reach_the_next_one() -> None:
+    """Trap 2, trace T15."""
+    bench = ready()
+    last = bench.call()
+    bench.hang_up()
+    bench.end_reply(last)
+    bench.wait(5)
+    bench.call()
+    bench.take()
+    bench.decide(last)
+    bench.ask(last)
+
+    assert bench.take() == ["s1: END d1 (1)", "s1: END d1 (1)"]
+
+
+# Losing a broker.
+
+
+def test_a_lost_broker_has_all_dialogs_begun_at_the_next() -> None:
+    bench = ready()
+    bench.ask(bench.call("oslo/1"))
+    bench.call("oslo/2")
+    bench.take()
+    bench.close("a")
+    assert bench.take() == ["+b"]
+
+    bench.open("b")
+    assert bench.take() == ["s2: BEGIN d1 (2)", "s2: BEGIN d2 (2)", "-a"]
+
+
+def test_a_verdict_accepted_before_the_broker_was_lost_stands() -> None:
+    bench = ready()
+    bench.decide(bench.call())
+    bench.take()
+    bench.close("a")
+
+    assert bench.take() == ["oslo/1: start", "+b"]
+
+
+def test_lost_sessions_are_counted() -> None:
+    bench = ready()
+    bench.close("a")
+
+    assert bench.counters.session_losses == 1
+
+
+# Moving.
+
+
+def test_a_draining_broker_loses_the_open_dialogs_and_keeps_the_ending_ones() -> None:
+    bench = ready(ports=3)
+    bench.ask(bench.call("oslo/1"))
+    decided = bench.call("oslo/2")
+    bench.decide(decided)
+    bench.call("oslo/3")
+    bench.hang_up("oslo/3")
+    bench.take()
+    bench.say(Verb.DRAIN, Drain(deadline_ms=10_000))
+    assert bench.take() == ["+b"]
+
+    bench.open("b")
+    assert bench.take() == ["s2: BEGIN d1 (2)"]
+    bench.end_reply(decided)
+    assert bench.take() == ["oslo/2: start"]
+    bench.end_reply(bench.dialogs[2])
+    assert bench.take() == ["-a"]
+
+
+def test_an_agent_moves_home_from_the_sites_own_broker() -> None:
+    bench = Bench("a", "x")
+    bench.plug_in()
+    bench.open("x")
+    bench.call()
+    bench.take()
+    bench.open("a")
+
+    assert bench.take() == ["s2: BEGIN d1 (2)", "-x"]
+
+
+# Offering.
+
+
+def test_a_dialog_without_a_worker_is_offered_to_each_other_broker_once() -> None:
+    bench = ready("abc")
+    dialog = bench.call()
+    bench.take()
+    bench.refuse(dialog)
+    assert bench.take() == ["+b"]
+    bench.open("b")
+    assert bench.take() == ["s2: BEGIN d1 (2)"]
+    bench.refuse(dialog, 2, session=2)
+    assert bench.take() == ["+c", "-b"]
+    bench.open("c")
+    assert bench.take() == ["s3: BEGIN d1 (3)"]
+    bench.refuse(dialog, 3, session=3)
+
+    assert bench.take() == ["-c"]
+    assert bench.agent.lines["oslo/1"].reason == "undecided"
+
+
+def test_an_agent_follows_the_first_worker_that_speaks_elsewhere() -> None:
+    """Trace T19."""
+    bench = ready()
+    offered, other = bench.call("oslo/1"), bench.call("oslo/2")
+    bench.refuse(offered)
+    bench.open("b")
+    bench.take()
+    bench.lines.clear()
+    bench.ask(offered, 2, session=2)
+
+    assert bench.take() == ["s2: BEGIN d2 (2)", "-a"]
+    assert [len(x.lines) for x in bench.lines] == [2]
+    assert other == bench.dialogs[1]
+
+
+def test_a_broker_that_does_not_answer_an_offer_is_passed_over() -> None:
+    bench = ready("abc")
+    bench.refuse(bench.call())
+    bench.take()
+    bench.wait(NEXT_S)
+
+    assert bench.take() == ["+c", "-b"]
+
+
+def test_with_a_single_broker_a_refusal_is_final() -> None:
+    bench = ready("a")
+    bench.refuse(bench.call())
+
+    assert bench.agent.lines["oslo/1"].dialog is None
+
+
+def test_a_caller_who_goes_while_his_dialog_is_offered_is_not_begun_for() -> None:
+    bench = ready()
+    bench.refuse(bench.call())
+    bench.hang_up()
+    bench.take()
+    bench.open("b")
+
+    assert bench.take() == ["-b"]
+
+
+# Operators.
+
+
+def test_a_hang_up_is_answered_when_the_port_is_ready_again() -> None:
+    bench = ready()
+    dialog = bench.call()
+    bench.take()
+    bench.command("hangup")
+    assert bench.take() == ["s1: END d1 (1)"]
+    bench.wait(3)
+    assert bench.take() == []
+
+    bench.end_reply(dialog)
+    assert bench.take() == ["s1: COMMANDED 0"]
+
+
+def test_a_reset_is_answered_when_the_modem_is_armed() -> None:
+    bench = ready()
+    bench.command("reset")
+    assert bench.take() == []
+
+    bench.wait(4)
+    assert bench.take() == ["s1: COMMANDED 0"]
+
+
+def test_a_reset_of_a_port_whose_device_is_gone_says_so() -> None:
+    bench = ready()
+    bench.do(bench.agent.closed("oslo/1", "unplugged", bench.now))
+    bench.command("reset")
+    bench.wait(ORDER_S_MAX)
+
+    assert bench.take() == [f"s1: COMMANDED win:{Winerror.ERROR_DEVICE_NOT_CONNECTED}"]
+
+
+def test_an_order_for_all_ports_is_answered_when_the_last_has_done_it() -> None:
+    bench = ready()
+    first, second = bench.call("oslo/1"), bench.call("oslo/2")
+    bench.take()
+    bench.command("hangup", hport="")
+    bench.end_reply(first)
+    bench.wait(3)
+    assert bench.take() == ["s1: END d1 (1)", "s1: END d2 (1)"]
+
+    bench.end_reply(second)
+    assert bench.take() == ["s1: COMMANDED 0"]
+
+
+@pytest.mark.parametrize(
+    ("act", "fields", "code"),
+    [
+        ("hangup", {}, Raserror.ERROR_PORT_NOT_CONNECTED.code),
+        ("hangup", {"hport": "bergen/1"}, Raserror.ERROR_PORT_NOT_FOUND.code),
+        ("probe", {}, Winerror.ERROR_NOT_SUPPORTED.code),
+        ("disable", {"mode": "busy"}, Winerror.ERROR_NOT_SUPPORTED.code),
+        ("disable", {}, NO_ERROR),
+        ("enable", {}, NO_ERROR),
+        ("drain", {"hport": ""}, NO_ERROR),
+        ("rehome", {"hport": ""}, NO_ERROR),
+    ],
+)
+def test_orders_are_answered_with_a_true_code(act: str, fields: dict[str, str], code: Code) -> None:
+    bench = ready()
+    bench.command(act, **fields)
+
+    assert bench.take() == [f"s1: COMMANDED {code_text(code)}"]
+
+
+def test_a_disabled_port_says_who_and_why() -> None:
+    bench = ready()
+    bench.command("disable", reason="bad line")
+    line = bench.agent.lines["oslo/1"]
+
+    assert (str(line.state), line.reason) == ("disabled", "disable by eve: bad line")
+    bench.command("enable")
+    assert str(line.state) == "idle"
+
+
+def test_an_order_that_cannot_be_read_is_dropped() -> None:
+    bench = ready()
+    bench.say(Verb.COMMAND, b"\x80")
+
+    assert bench.take() == []
+
+
+def test_a_broker_that_is_lost_gets_no_answer_to_its_order() -> None:
+    bench = ready()
+    bench.call()
+    bench.command("hangup")
+    bench.close("a")
+    bench.take()
+    bench.wait(ORDER_S_MAX)
+
+    assert "s1: COMMANDED 0" not in bench.take()
+
+
+# The end.
+
+
+def test_a_drained_agent_lets_calls_end_and_answers_none() -> None:
+    bench = ready()
+    dialog = bench.call("oslo/1")
+    bench.decide(dialog)
+    bench.end_reply(dialog)
+    bench.take()
+    bench.do(bench.agent.drain(bench.now))
+    bench.do(bench.agent.receive("oslo/2", b"\r\nRING\r\n", bench.now))
+    assert bench.take() == []
+
+    bench.hang_up("oslo/1")
+    assert bench.take() == ["oslo/1: stop"]
+    bench.do(bench.agent.service_ended("oslo/1", "", bench.now))
+    bench.wait(3)
+    assert bench.take() == ["-a", "finished"]
+
+
+def test_an_agent_without_calls_is_drained_at_once() -> None:
+    bench = ready()
+    bench.do(bench.agent.drain(bench.now))
+
+    assert bench.take() == ["-a", "finished"]
+
+
+def test_a_stopping_agent_ends_every_dialog_and_waits_for_the_answers() -> None:
+    bench = ready()
+    first, second = bench.call("oslo/1"), bench.call("oslo/2")
+    bench.take()
+    bench.do(bench.agent.stop(bench.now))
+    assert bench.take() == ["s1: END d1 (1)", "s1: END d2 (1)"]
+    bench.end_reply(first)
+    bench.wait(3)
+    assert bench.take() == []
+
+    bench.end_reply(second)
+    assert bench.take() == ["-a", "finished"]
+
+
+def test_a_stopping_agent_waits_for_the_leases_at_most() -> None:
+    bench = ready()
+    bench.call()
+    bench.do(bench.agent.stop(bench.now))
+    bench.take()
+    bench.wait(4 + 3 * 0.5)
+
+    assert bench.take() == ["-a", "finished"]
+
+
+# Time.
+
+
+def test_an_idle_agent_has_nothing_to_wait_for() -> None:
+    bench = ready()
+    bench.wait(20)  # Timers that came too early are looked at once.
+
+    assert bench.agent.deadline() == math.inf
+
+
+def test_timers_of_many_lines_come_in_order() -> None:
+    bench = ready(ports=8)
+    for number in range(1, 9):
+        bench.call(f"oslo/{number}")
+        bench.hang_up(f"oslo/{number}")
+        bench.wait(0.1)
+    bench.take()
+    bench.wait(20)
+
+    assert {str(line.state) for line in bench.agent.lines.values()} == {"idle"}
+
+
+def test_line_settings_are_the_ports() -> None:
+    line = ready().agent.lines["oslo/2"]
+
+    assert isinstance(line.settings, LineSettings)
+    assert line.settings.hport == "oslo/2"
