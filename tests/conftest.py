@@ -28,6 +28,15 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IS_CI else "dev"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what tests/scenarios can be told."""
+    parser.addoption(
+        "--rewrite-scenarios",
+        action="store_true",
+        help="write the traces of tests/scenarios anew; review them as a diff",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what lies under tests/integration."""
     for item in items:
