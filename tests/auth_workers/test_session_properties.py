@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -43,6 +44,10 @@ CAPACITY: Final = 8
 CLEAN_UP_S: Final = 2.0
 CALLS_MAX: Final = 3
 """Few, so that much happens to each."""
+
+
+AGES: Final = st.sampled_from([0, 0, 0, 1, 2])
+"""How long ago a task was the dialog's: mostly it still is."""
 
 
 @dataclass
@@ -197,9 +202,22 @@ class Dialogs(RuleBasedStateMachine):
         link = self.links.pop(which % len(self.links))
         self.perform(self.worker.session_closed(link.number, GONE, self.now))
 
+    @initialize(target=calls)
+    def first_call(self) -> Call:
+        call = self.new_call(0)
+        self.ask(call, 0)
+        return call
+
+    @initialize(target=calls)
+    def second_call(self) -> Call:
+        return self.new_call(1)
+
     @precondition(lambda self: self.links and len(self.by_id) < CALLS_MAX)
     @rule(target=calls, which=st.integers(0, 2))
     def begin(self, which: int) -> Call:
+        return self.new_call(which)
+
+    def new_call(self, which: int) -> Call:
         call = Call(len(self.by_id).to_bytes(16, "big"))
         self.by_id[call.id] = call
         self.begin_again(call, which)
@@ -246,10 +264,13 @@ class Dialogs(RuleBasedStateMachine):
         call.seq += 1
         call.owner, call.question = OTHER, b"asked by another"
 
-    @rule(call=calls, off=st.sampled_from([0, 0, 0, 1]))
+    @rule(call=calls, off=st.sampled_from([0, 0, 1, -1]))
     def answer(self, call: Call, off: int) -> None:
         prompt = call.question
-        if prompt is None or call.attempt != call.heard or not self.is_open(call.session):
+        if prompt is None:
+            self.ask(call, 0)  # There will be something to answer next time.
+            return
+        if call.attempt != call.heard or not self.is_open(call.session):
             return
         body = Received(seq=call.seq - off, status=NO_ERROR, data=b"wrong" if off else prompt)
         if not off:
@@ -288,16 +309,14 @@ class Dialogs(RuleBasedStateMachine):
 
     # What tasks do, those too that should be dead.
 
-    @precondition(lambda self: self.tasks)
-    @rule(which=st.integers(0, 30))
-    def send(self, which: int) -> None:
-        _, actions = self.worker.send(self.some_task(which), b"hello")
+    @rule(call=calls, back=AGES)
+    def send(self, call: Call, back: int) -> None:
+        _, actions = self.worker.send(self.task_of(call, back), b"hello")
         self.perform(actions)
 
-    @precondition(lambda self: self.tasks)
-    @rule(which=st.integers(0, 30))
-    def ask(self, which: int) -> None:
-        task = self.some_task(which)
+    @rule(call=calls, back=AGES)
+    def ask(self, call: Call, back: int) -> None:
+        task = self.task_of(call, back)
         self.prompts += 1
         prompt = b"%d asks for %d" % (task, self.prompts)
         question = Question(prompt=prompt, limit=256, timeout_s=60, cookie=b"")
@@ -308,23 +327,20 @@ class Dialogs(RuleBasedStateMachine):
             self.tasks[task].prompt = prompt
         self.perform(actions)
 
-    @precondition(lambda self: self.tasks)
-    @rule(which=st.integers(0, 30))
-    def decide(self, which: int) -> None:
-        task = self.some_task(which)
+    @rule(call=calls, back=AGES)
+    def decide(self, call: Call, back: int) -> None:
+        task = self.task_of(call, back)
         self.tasks[task].prompt = None
         self.decided.add(task)
         self.perform(self.worker.complete(task, Granted(str(task)), self.now))
 
-    @precondition(lambda self: self.tasks)
-    @rule(which=st.integers(0, 30))
-    def delay_end(self, which: int) -> None:
-        self.worker.delay_end(self.some_task(which), on=True)
+    @rule(call=calls, back=AGES)
+    def delay_end(self, call: Call, back: int) -> None:
+        self.worker.delay_end(self.task_of(call, back), on=True)
 
-    @precondition(lambda self: self.tasks)
-    @rule(which=st.integers(0, 30))
-    def finish(self, which: int) -> None:
-        task = self.some_task(which)
+    @rule(call=calls, back=AGES)
+    def finish(self, call: Call, back: int) -> None:
+        task = self.task_of(call, back)
         if task not in self.finished:
             self.finished.add(task)
             self.tasks[task].prompt = None
@@ -359,8 +375,9 @@ class Dialogs(RuleBasedStateMachine):
         assert not self.worker._silent
         assert not self.worker._ended
 
-    def some_task(self, which: int) -> int:
-        return sorted(self.tasks)[which % len(self.tasks)]
+    def task_of(self, call: Call, back: int) -> int:
+        """Return the task of `call`, or one that is older and may be anybody's."""
+        return max(1, call.task - back)
 
     def is_open(self, session: int) -> bool:
         return any(link.number == session for link in self.links)
