@@ -12,7 +12,7 @@ from typing import NamedTuple
 from dialgate.codes import Code
 from dialgate.errors import BodyError
 from dialgate.wire.bodies import Begin, End, EndReply, Refused
-from dialgate.wire.body_codec import decode_body, decode_map
+from dialgate.wire.body_codec import decode_body, read_map
 from dialgate.wire.limits import HPORT_CHARS_MAX, ID_BYTES, NAME_CHARS_MAX
 
 __all__ = ["BeginHead", "begin_head", "end_reason", "end_reply_code", "refused_code"]
@@ -33,7 +33,7 @@ def begin_head(body: bytes) -> BeginHead:
     Raises:
         BodyError: one of the three fields is missing or out of its range, or the body is no map.
     """
-    fields = decode_map(body)
+    fields = read_map(body, nested=False)
     hport, pool, owner = (
         fields.get("hport"),
         fields.get("pool", "default"),

@@ -165,6 +165,7 @@ class LineState(Struct, frozen=True, kw_only=True):
 class Lines(Body, frozen=True, kw_only=True):
     """The agent's ports: after WELCOME all of them, then changes."""
 
+    has_maps = True
     lines: Annotated[tuple[LineState, ...], Meta(max_length=512)]
     """Ports, each at most once."""
     complete: bool
@@ -315,6 +316,7 @@ class Complete(Body, frozen=True, kw_only=True):
     """RasSecurityDialogComplete: the verdict, once."""
 
     code_fields = ("error",)
+    has_maps = True
     worker: Id
     """The sender's instance."""
     msg_id: Literal[1, 2, 3]

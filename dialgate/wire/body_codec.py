@@ -18,7 +18,7 @@ from dialgate.wire.fields import Body
 from dialgate.wire.limits import BODY_BYTES_MAX
 from dialgate.wire.verbs import Verb
 
-__all__ = ["SEALED", "decode_body", "decode_map", "encode", "encode_body", "encode_map"]
+__all__ = ["SEALED", "decode_body", "decode_map", "encode", "encode_body", "encode_map", "read_map"]
 
 SEALED: Final = 0xC1
 """First byte of a sealed body (protocol §7): a byte that MessagePack never uses."""
@@ -26,7 +26,6 @@ SEALED: Final = 0xC1
 FIXMAP: Final = 0x80
 """First byte of a map of n < 16 keys, to which n is added (MessagePack)."""
 
-_CONTAINERS: Final = frozenset({dict, list})
 _PACKER: Final = msgpack.Packer(default=msgspec.structs.asdict)
 """One for all: making one costs more than packing with it.  The event loop's own."""
 _B = TypeVar("_B", bound=Body)
@@ -72,7 +71,7 @@ def decode_body(body: bytes, expected: type[_B]) -> _B:
         BodyError: it is sealed, no map of string keys, or a field is missing or out of range.
     """
     try:
-        return msgspec.convert(decode_map(body), expected)
+        return msgspec.convert(read_map(body, nested=expected.has_maps), expected)
     except msgspec.ValidationError as error:
         raise BodyError(*_name_field(str(error))) from None
 
@@ -83,6 +82,20 @@ def decode_map(body: bytes) -> dict[str, Any]:
     Raises:
         BodyError: as for `decode_body`, but no field is looked at.
     """
+    return read_map(body, nested=True)
+
+
+def read_map(body: bytes, *, nested: bool) -> dict[str, Any]:
+    """Return `body` as a map in which no key stood twice.
+
+    Args:
+        body: MessagePack.
+        nested: whether maps inside must be held to that too, and all keys to be strings; if not,
+            the caller looks at the keys, or at no others than those he wants.
+
+    Raises:
+        BodyError: it is sealed, or no such map.
+    """
     if not body:
         return {}
     if body[0] == SEALED:
@@ -91,18 +104,14 @@ def decode_map(body: bytes) -> dict[str, Any]:
         fields = msgpack.unpackb(body, raw=False, max_ext_len=0, ext_hook=_refuse_extension)
         if type(fields) is not dict:
             raise BodyError("", "not a map")
-        # A flat map of up to 15 keys, as nearly every body is, says itself how many keys it was
-        # given; only another is read once more, key by key.
-        flat = _CONTAINERS.isdisjoint(map(type, fields.values()))
-        if not flat or body[0] != FIXMAP | len(fields):
+        # A map of up to 15 keys, as nearly every body is, says itself how many keys it was given;
+        # another is read once more, key by key.
+        if nested or body[0] != FIXMAP | len(fields):
             msgpack.unpackb(body, raw=False, object_pairs_hook=_unique)
-        "".join(fields)
-    except (ValueError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
         # msgpack's own texts can quote the bytes, which may be an answer: only ours pass.
         text = str(error) if isinstance(error, _BadMapError) else "no well-formed MessagePack"
         raise BodyError("", text) from None
-    except TypeError:
-        raise BodyError("", "a key that is no string") from None
     return fields
 
 

@@ -81,27 +81,31 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
     unpacker.feed(frame)
     tell = unpacker.tell
     messages: list[Envelope] = []
+    append = messages.append
     start = 0
     try:
         for message in unpacker:
             if len(messages) == FRAME_MESSAGES_MAX:
                 return messages, "too many messages"
             # Nearly every message is a good one of a dialog: those pass by one condition.
-            if not (
-                type(message) is tuple
-                and len(message) == 4  # noqa: PLR2004 - protocol §3: four elements
-                and type(message[0]) is int
-                and message[0] >= _FIRST_DIALOG_VERB
-                and type(message[1]) is bytes
-                and len(message[1]) == ID_BYTES
-                and type(message[2]) is int
-                and 0 < message[2] <= ATTEMPT_MAX
-                and type(message[3]) is bytes
-                and len(message[3]) <= BODY_BYTES_MAX
-            ) and (fault := _fault(message)):
+            try:
+                verb, dialog, attempt, body = message
+                good = (
+                    verb.__class__ is int
+                    and dialog.__class__ is bytes
+                    and attempt.__class__ is int
+                    and body.__class__ is bytes
+                    and verb >= _FIRST_DIALOG_VERB
+                    and len(dialog) == ID_BYTES
+                    and 0 < attempt <= ATTEMPT_MAX
+                    and len(body) <= BODY_BYTES_MAX
+                )
+            except (TypeError, ValueError):
+                return messages, "not a message"
+            if not good and (fault := _fault(message)):
                 return messages, fault
             end = tell()
-            messages.append((*message, frame[start:end]))
+            append((verb, dialog, attempt, body, frame[start:end]))
             start = end
     except (ValueError, msgpack.UnpackException):
         # Over a limit, a type that no envelope has, or bytes that are no MessagePack at all.
@@ -111,7 +115,7 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
 
 def _fault(message: object) -> str:  # noqa: PLR0911 - one line a fault
     """Return why `message` is no envelope, or "" if it is one."""
-    if type(message) is not tuple or len(message) != 4:  # noqa: PLR2004 - protocol §3: four elements
+    if type(message) is not tuple:
         return "not a message"
     verb, dialog, attempt, body = message
     # bool is an int to isinstance, but not to a peer that speaks this protocol.

@@ -56,6 +56,8 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     code_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that hold a code, which travels as 0 or `[namespace, number]`."""
 
+    has_maps: ClassVar[bool] = False
+    """Whether a field holds maps, which must not have a key twice either."""
     has_optional_fields: ClassVar[bool] = False
     """Whether a field may be `UNSET`, and then does not travel."""
 
