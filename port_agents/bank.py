@@ -24,7 +24,7 @@ from dialgate.manual import new_parser
 from port_agents.bank_line import BankLine
 from port_agents.simulated_modem import SimulatedModemSettings
 
-__all__ = ["Bank", "main", "parse_dial", "parse_lines"]
+__all__ = ["Bank", "main", "parse_dial", "parse_lines", "raise_descriptor_limit"]
 
 LINES_MAX: Final = 1024
 """Most lines of one bank."""
@@ -135,7 +135,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     host, base_port = arguments.dial
     bank = Bank(arguments.directory, arguments.ports, host=host, base_port=base_port)
-    _raise_descriptor_limit(arguments.ports)
+    raise_descriptor_limit(arguments.ports)
     try:
         asyncio.run(_serve(bank))
     except OSError as error:
@@ -143,10 +143,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _raise_descriptor_limit(lines: int) -> None:
-    """Let this process open what so many lines need, as far as the system allows."""
+def raise_descriptor_limit(lines: int, others: int = 64) -> None:
+    """Let this process open what so many lines and `others` need, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if (needed := lines * DESCRIPTORS_PER_LINE + 64) > soft:
+    if (needed := lines * DESCRIPTORS_PER_LINE + others) > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
 
 

@@ -24,7 +24,7 @@ import aiohttp
 
 from dialgate.errors import DialgateError
 from dialgate.manual import new_parser
-from port_agents.bank import Bank, parse_dial, parse_lines
+from port_agents.bank import Bank, parse_dial, parse_lines, raise_descriptor_limit
 from port_agents.callers import Outcome, User, keep_calling
 from port_agents.demo_cluster import SITE, Cluster, Programs, add_user, new_user, write_cluster
 from port_agents.demo_console import PlantConsole
@@ -42,7 +42,10 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         DialgateError: something of it did not start.
     """
-    return asyncio.run(_run(_parser().parse_args(argv)))
+    options = _parser().parse_args(argv)
+    # A console's visitor and a caller for each line, and what everything else needs.
+    raise_descriptor_limit(options.ports, others=options.ports + options.callers + 128)
+    return asyncio.run(_run(options))
 
 
 def _parser() -> argparse.ArgumentParser:

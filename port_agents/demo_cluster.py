@@ -157,8 +157,11 @@ async def add_user(config: Path, user: User) -> None:
         async with asyncio.timeout(START_S):
             _, said = await process.communicate(f"{user.password}\n".encode())
     except TimeoutError:
-        process.kill()
         raise StartError(f"dialgate users add {user.name}: not done in {START_S:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode:
         raise StartError(said.decode(errors="replace").strip())
 

@@ -153,6 +153,7 @@ class Modem(ModemArming):
     def hang_up(self, now: float) -> list[Action]:
         """End the call, if there is one; what was written to the caller must have been drained.
 
+        Nothing is flushed here: a PTY says that it is drained before the other side has read it.
         A call that rings is not answered; should it go on to ring, it counts as a new one.
         """
         match self._step:
@@ -299,7 +300,7 @@ class Modem(ModemArming):
 
     def _lost(self, code: Code, now: float) -> list[Action]:
         """End a call that its caller or the modem gave up, or an operator cut."""
-        return self._end_call(code) + self._go_on_hook(now)
+        return [*self._end_call(code), Flush(), *self._go_on_hook(now)]
 
     def _unasked(self, now: float) -> list[Action]:
         """Hang up a carrier that we did not ask for: nobody gets in by the modem's own will."""

@@ -184,7 +184,8 @@ class ModemArming:
                 return self._fault(_DCD_STUCK, now)
             case Step.GUARD:
                 self._goto(Step.ESCAPE, now + self._guard_s + SETTLE_S)
-                return [Write(b"+++")]
+                # What a stuck line may still hold must not stand before it.
+                return [Flush(), Write(b"+++")]
             case Step.ESCAPE:
                 self._goto(Step.ON_HOOK, now + self.settings.command_timeout_s)
                 # To a modem that was in command state all the time, +++ is a command to end.
@@ -237,8 +238,8 @@ class ModemArming:
         hangup = self.settings.hangup
         if hangup == "dtr" or (hangup == "auto" and self._watches_dcd):
             self._goto(Step.DTR_LOW, now + self.settings.dtr_low_ms / 1000)
-            return [Flush(), SetDtr(on=False)]
-        return [Flush(), *self._escape(now)]
+            return [SetDtr(on=False)]
+        return self._escape(now)
 
     def _escape(self, now: float) -> list[Action]:
         self._goto(Step.GUARD, now + self._guard_s)

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -63,9 +64,17 @@ class Demo:
     def wait_for(self, text: str, patience_s: float = 10.0) -> None:
         wait_until(lambda: text in self.output, lambda: self.output, patience_s)
 
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(5.0)
+
+@contextmanager
+def running_demo(directory: Path, *arguments: str) -> Iterator[Demo]:
+    """Run a demo while the context lasts, whatever the test does."""
+    demo = Demo(directory, *arguments)
+    try:
+        yield demo
+    finally:
+        demo.process.send_signal(signal.SIGINT)
+        demo.process.send_signal(signal.SIGTERM)
+        demo.process.wait(10.0)
 
 
 def free_range(count: int) -> int:
@@ -96,13 +105,9 @@ def processes_of(directory: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    running = Demo(tmp_path_factory.mktemp("demo"))
-    try:
+    with running_demo(tmp_path_factory.mktemp("demo")) as running:
         running.wait_for("idle", START_S)
         yield running
-    finally:
-        running.process.terminate()
-        running.process.wait(10.0)
 
 
 @pytest.fixture
@@ -200,21 +205,32 @@ def test_its_configuration_serves_the_commands(demo: Demo) -> None:
 
 
 def test_a_signal_ends_it_within_5_s_and_leaves_nothing(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, "--callers", "6")
-    demo.wait_for("online", START_S)
+    with running_demo(tmp_path, "--callers", "6") as demo:
+        demo.wait_for("online", START_S)
 
-    assert demo.stop() == 0
+        demo.process.send_signal(signal.SIGINT)
 
-    assert processes_of(tmp_path) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["output"]
-    assert "calls: " in demo.output
+        assert demo.process.wait(5.0) == 0
+        assert processes_of(tmp_path) == []
+        assert [path.name for path in tmp_path.iterdir()] == ["output"]
+        assert "calls: " in demo.output
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as demo:
+        demo.wait_for("idle", START_S)
+
+        demo.process.send_signal(signal.SIGTERM)
+        demo.process.send_signal(signal.SIGINT)
+
+        assert demo.process.wait(2.0) == 0
+        assert processes_of(tmp_path) == []
 
 
 def test_it_ends_by_itself_after_the_seconds_asked_for(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, "--seconds", "0.5")
-
-    assert demo.process.wait(START_S) == 0
-    assert processes_of(tmp_path) == []
+    with running_demo(tmp_path, "--seconds", "0.5") as demo:
+        assert demo.process.wait(START_S) == 0
+        assert processes_of(tmp_path) == []
 
 
 def test_taken_ports_are_told_in_one_line(demo: Demo) -> None:

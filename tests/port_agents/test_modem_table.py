@@ -51,7 +51,7 @@ REACHABLE: Final = [
 Cell = tuple[Step, list[Action]]
 
 OPENED: Final[Cell] = (Step.SETTLE, [SetDtr(on=True)])
-ESCAPE: Final[Cell] = (Step.GUARD, [Flush()])
+ESCAPE: Final[Cell] = (Step.GUARD, [])
 REOPEN: Final[Action] = Reopen(1.0)
 PULSE: Final[list[Action]] = [Flush(), SetDtr(on=False)]
 GAVE_UP: Final = CallEnded(Raserror.ERROR_REMOTE_DISCONNECTION.code)
@@ -130,13 +130,13 @@ TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
     "hang up": {
         Step.RINGING: (Step.IDLE, [Armed()]),
         Step.CALLER_ID: (Step.IDLE, [Armed()]),
-        **in_steps((Step.ANSWER, Step.CARRIER, Step.DATA), (Step.DTR_LOW, PULSE)),
+        **in_steps((Step.ANSWER, Step.CARRIER, Step.DATA), (Step.DTR_LOW, [SetDtr(on=False)])),
     },
     "reset": {
         **in_steps(NO_CALLS, OPENED),
         **in_steps(CALLS, (Step.DTR_LOW, [RESET, *PULSE])),
         Step.CLOSED: (Step.CLOSED, [Reopen(0.0)]),
-        **in_steps(STILL_UP, (Step.DTR_LOW, [SetDtr(on=True), *PULSE])),
+        **in_steps(STILL_UP, (Step.DTR_LOW, [SetDtr(on=True), SetDtr(on=False)])),
     },
     "time passes": {
         Step.SETTLE: (Step.INIT, [Flush(), Write(b"ATZ\r")]),
@@ -147,7 +147,7 @@ TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
         Step.CARRIER: (Step.DTR_LOW, [CallEnded(Raserror.ERROR_NO_CARRIER.code), *PULSE]),
         Step.DTR_LOW: (Step.DCD_FALL, [SetDtr(on=True)]),
         Step.DCD_FALL: (Step.FAULTED, [STUCK]),
-        Step.GUARD: (Step.ESCAPE, [Write(b"+++")]),
+        Step.GUARD: (Step.ESCAPE, [Flush(), Write(b"+++")]),
         Step.ESCAPE: (Step.ON_HOOK, [Write(b"\rATH\r")]),
         Step.ON_HOOK: (Step.SETTLE, []),
         Step.FAULTED: OPENED,
@@ -160,7 +160,7 @@ BARE_TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
     **TABLE,
     "opened": {
         **in_steps(NO_CALLS, ESCAPE),
-        **in_steps(CALLS, (Step.GUARD, [BROKEN, Flush()])),
+        **in_steps(CALLS, (Step.GUARD, [BROKEN])),
     },
     # The end of the line may be the beginning of NO CARRIER: it is held back.
     "OK": {**TABLE["OK"], Step.DATA: (Step.DATA, [CallerBytes(b"\r\nOK")])},
@@ -176,7 +176,7 @@ BARE_TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
         Step.DATA: (Step.GUARD, [GAVE_UP, Flush()]),
     },
     "CONNECT 9600": {
-        Step.IDLE: ESCAPE,
+        Step.IDLE: (Step.GUARD, [Flush()]),
         Step.RINGING: (Step.GUARD, [UNASKED, Flush()]),
         Step.CALLER_ID: (Step.GUARD, [UNASKED, Flush()]),
         Step.ANSWER: (Step.DATA, [CONNECTED]),
