@@ -54,6 +54,7 @@ DENIED: Final = ("win", 5)
 BUSY: Final = ("win", 170)
 ALREADY_EXISTS: Final = ("win", 183)
 NO_LOGON_SERVERS: Final = ("win", 1311)
+NOT_FOUND: Final = ("win", 1168)
 TIMEOUT: Final = ("win", 1460)
 HUNG_UP: Final = ("ras", 619)
 WORKER_LOST: Final = ("ras", 645)
@@ -267,6 +268,23 @@ async def test_admission_refuses_with_170_at_once(cast: Cast) -> None:
     assert says(refused, REFUSED, two_too_many, BUSY, attempt=2)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"hport": ""}, {"hport": "p" * 129}, {"pool": ""}, {"owner": bytes(17)}],
+    ids=str,
+)
+async def test_a_begin_that_the_broker_cannot_read_is_refused_with_13(
+    changed: dict[str, object], cast: Cast
+) -> None:
+    agent, worker = await cast.open_agent(), await cast.open_worker()
+    dialog = await agent.begin(**{"hport": "oslo/1", **changed})  # type: ignore[arg-type]
+
+    (refused,) = await agent.peer.settled()
+
+    assert says(refused, REFUSED, dialog, ("win", 13))
+    assert await worker.peer.settled() == []
+
+
 # ---------------------------------------------------------------------------- fencing
 
 
@@ -463,7 +481,7 @@ async def test_the_lease_bounds_an_end(delayed: bool, pair: Pair) -> None:
 
     assert says(over, END_REPLY, dialog, TIMEOUT)
     assert time.monotonic() - ended_at >= LEASE_S * 0.9
-    assert (await worker.peer.expect(LOST)).dialog == dialog
+    assert says(await worker.peer.expect(LOST), LOST, dialog, TIMEOUT)
     await worker.complete(dialog)
     assert await agent.peer.settled() == []
 
@@ -535,7 +553,7 @@ async def test_end_of_an_unknown_dialog_gets_lost(cast: Cast) -> None:
 
     (lost,) = await agent.peer.settled()
 
-    assert lost[:3] == (LOST, dialog, 4)
+    assert says(lost, LOST, dialog, NOT_FOUND, attempt=4)
 
 
 async def test_end_of_a_lower_attempt_is_answered_and_changes_nothing(cast: Cast) -> None:
@@ -608,7 +626,7 @@ async def test_of_an_agent_that_left_or_came_again_the_worker_hears_lost(
         agent.connect()
         await agent.open()
 
-    assert (await worker.peer.expect(LOST))[:3] == (LOST, dialog, 1)
+    assert says(await worker.peer.expect(LOST), LOST, dialog, HUNG_UP)
 
 
 async def test_a_dialog_goes_on_at_an_agents_new_session_with_the_next_attempt(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgpack
 import pytest
+import pytest_asyncio
 import zmq
 import zmq.asyncio
 
@@ -40,6 +41,8 @@ from tests.integration.peers import (
 from tests.integration.places import Place, running_place
 from tests.integration.processes import Program, free_port, running_worker
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 HEARTBEAT_MS: Final = 300
 HOSTILE: Final = b"".join(
     frame for name, frame in MALFORMED.items() if name not in {"a megabyte", "too many messages"}
@@ -52,12 +55,13 @@ UNEXPECTED: Final = (
 
 
 class Impostor:
-    """A ROUTER that plays a broker, and may break any rule of one.
+    """A ROUTER that plays a broker for one peer, and may break any rule.
 
-    Start it with `async with`, so that it answers HELLO and PING beside the test.
+    By itself it answers HELLO and PING only.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self) -> None:
+        self.address = f"tcp://127.0.0.1:{free_port()}"
         self.hellos = 0
         self.peer = b""
         """Routing id of who said HELLO last."""
@@ -65,7 +69,7 @@ class Impostor:
         self._instance = os.urandom(16)
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.bind(address)
+        self._socket.bind(self.address)
         self._task = asyncio.create_task(self._serve())
 
     async def send_frame(self, *parts: bytes) -> None:
@@ -76,6 +80,14 @@ class Impostor:
     ) -> None:
         await self.send_frame(pack(verb, dialog, attempt, fields))
 
+    async def session(self) -> None:
+        """Wait for the peer's first session; forget what it has said since."""
+        async with asyncio.timeout(10.0):
+            while not self.hellos:
+                await self.inbox.get()
+        while not self.inbox.empty():
+            self.inbox.get_nowait()
+
     async def expect(self, verb: int, patience_s: float = 10.0) -> Message:
         """Return the next message of `verb`; others are passed over."""
         async with asyncio.timeout(patience_s):
@@ -85,11 +97,8 @@ class Impostor:
 
     async def new_session(self) -> None:
         """End the session, and wait for the next."""
-        before = self.hellos
         await self.send(BYE, code=("win", 1236))
-        async with asyncio.timeout(10.0):
-            while self.hellos == before:
-                await self.inbox.get()
+        await self.expect(HELLO)
 
     async def _serve(self) -> None:
         while True:
@@ -115,33 +124,35 @@ class Impostor:
             "body_bytes_max": 16384,
         }
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self._task.cancel()
         self._context.destroy(linger=0)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def over_worker() -> AsyncIterator[Impostor]:
+    impostor = Impostor()
+    yield impostor
+    impostor.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def over_agent() -> AsyncIterator[Impostor]:
+    impostor = Impostor()
+    yield impostor
+    impostor.close()
+
+
 @pytest.fixture(scope="module")
-def address() -> str:
-    return f"tcp://127.0.0.1:{free_port()}"
-
-
-@pytest.fixture
-async def impostor(address: str) -> AsyncIterator[Impostor]:
-    broker = Impostor(address)
-    yield broker
-    await broker.close()
-
-
-@pytest.fixture(scope="module")
-def worker(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    directory = tmp_path_factory.mktemp("worker")
+def worker(over_worker: Impostor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    directory, address = tmp_path_factory.mktemp("worker"), over_worker.address
     with running_worker(directory, address, ready="/livez", insecure=True) as program:
         yield program
 
 
 @pytest.fixture(scope="module")
-def place(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with running_place(tmp_path_factory.mktemp("agent"), address) as there:
+def place(over_agent: Impostor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with running_place(tmp_path_factory.mktemp("agent"), over_agent.address) as there:
         yield there
 
 
@@ -164,9 +175,10 @@ def begin() -> dict[str, Any]:
 
 
 async def test_the_real_worker_outlives_a_hostile_broker(
-    impostor: Impostor, worker: Program
+    over_worker: Impostor, worker: Program
 ) -> None:
-    await impostor.expect(READY)
+    impostor = over_worker
+    await impostor.session()
     await hostile(impostor)
     await impostor.new_session()
     await impostor.expect(READY)
@@ -180,19 +192,19 @@ async def test_the_real_worker_outlives_a_hostile_broker(
 
 
 async def test_the_real_worker_outlives_a_frame_over_a_megabyte(
-    impostor: Impostor, worker: Program
+    over_worker: Impostor, worker: Program
 ) -> None:
-    await impostor.expect(READY)
+    impostor = over_worker
+    await impostor.session()
     await impostor.send_frame(bytes(ZMTP_BYTES_MAX + 1))
 
-    hellos = impostor.hellos
-    while impostor.hellos == hellos:
-        await impostor.inbox.get()
+    await impostor.expect(HELLO)
     await impostor.expect(READY)
 
 
-async def test_the_real_agent_outlives_a_hostile_broker(impostor: Impostor, place: Place) -> None:
-    await impostor.expect(HELLO)
+async def test_the_real_agent_outlives_a_hostile_broker(over_agent: Impostor, place: Place) -> None:
+    impostor = over_agent
+    await impostor.session()
     await hostile(impostor)
     await impostor.new_session()
 
@@ -230,10 +242,10 @@ async def test_the_real_agent_outlives_a_hostile_broker(impostor: Impostor, plac
     ],
 )
 async def test_the_real_agent_admits_nobody_by_a_malformed_verdict(
-    verdict: dict[str, Any], impostor: Impostor, place: Place
+    verdict: dict[str, Any], over_agent: Impostor, place: Place
 ) -> None:
-    if not impostor.hellos:
-        await impostor.expect(HELLO)
+    impostor = over_agent
+    await impostor.session()
     async with place.call() as caller:
         message = await impostor.expect(BEGIN)
         common = {"worker": bytes(16), "domain": "", "attributes": {}}

@@ -62,6 +62,8 @@ INVALID_DATA: Final = ("win", 13)
 NOT_SUPPORTED: Final = ("win", 50)
 BUSY: Final = ("win", 170)
 ALREADY_EXISTS: Final = ("win", 183)
+NOT_FOUND: Final = ("win", 1168)
+STOPPED: Final = ("win", 1226)
 
 ROLES: Final = ("agent", "worker")
 
@@ -275,6 +277,27 @@ async def test_another_process_is_welcomed_when_the_old_one_was_killed(
     await player(cast, role, "one-name").open()
 
 
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_third_process_is_refused_while_a_name_is_contested(role: str, cast: Cast) -> None:
+    old, new, third = (player(cast, role, "one-name") for _ in range(3))
+    await old.open()
+    old.peer.muted = True
+    await new.peer.send(HELLO, **new.hello())
+    await until(lambda: old.peer.pings > 0, "the question whether the old one lives")
+
+    assert await refusal(third) == BUSY
+    await new.peer.expect(WELCOME)
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_an_instance_has_one_name(role: str, cast: Cast) -> None:
+    one, other = player(cast, role, "north"), player(cast, role, "south")
+    await one.open()
+
+    assert await refusal(other, instance=one.instance, session=9) == ALREADY_EXISTS
+    assert await has_session(one)
+
+
 async def test_an_agent_and_a_worker_may_have_the_same_name(cast: Cast) -> None:
     await cast.agent("north").open()
     await cast.worker("north").open()
@@ -304,7 +327,7 @@ async def test_a_frame_without_a_session_is_answered_lost_with_nil_dialog(
     lost = await one.peer.next()
 
     assert (lost.verb, lost.dialog, lost.attempt) == (LOST, None, 0)
-    assert lost.body["code"] != NO_ERROR
+    assert lost.body["code"] == NOT_FOUND
 
 
 async def test_a_begin_without_a_session_reaches_no_worker(cast: Cast) -> None:
@@ -412,7 +435,7 @@ async def test_a_broker_that_stops_sends_drain_to_agents_and_bye_to_all(
                 await worker.peer.expect(LOST)
             else:
                 broker.send(signal.SIGINT)
-                assert (await agent.peer.expect(BYE)).body["code"] != NO_ERROR
+                assert (await agent.peer.expect(BYE)).body["code"] == STOPPED
                 assert (await worker.peer.expect(END)).dialog == dialog
             await worker.peer.expect(BYE)
 
