@@ -1,0 +1,363 @@
+"""Calls through the whole cluster: broker, two auth workers, the port agent, simulated modems.
+
+Line 1 leads to a TCP console, line 2 to a shell, line 3 to the system's own login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from dialgate.records import CallRecord, read_calls
+from tests.integration.peers import until
+from tests.integration.places import Caller, console
+from tests.integration.processes import (
+    DIALGATE,
+    PROJECT,
+    Broker,
+    Program,
+    dialgate,
+    free_port,
+    running,
+    running_broker,
+    running_worker,
+    wait_until,
+)
+
+ARMED_S: Final = 3.0
+"""By when a port is ready again after its caller has gone."""
+LINES: Final = 3
+SERVICES: Final = ("console", "shell", "login")
+
+
+class Site:
+    """A running cluster with one agent."""
+
+    def __init__(self, directory: Path, broker: Broker, workers: list[Program]) -> None:
+        self.directory = directory
+        self.broker = broker
+        self.workers = workers
+        self.dial = free_port()
+        self.http = f"127.0.0.1:{free_port()}"
+        self.agent: Program
+
+    @asynccontextmanager
+    async def call(self, line: int = 1) -> AsyncIterator[Caller]:
+        """Dial a line, and hang up at the end; it is ready again soon after."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.dial + line)
+        caller = Caller(reader, writer)
+        try:
+            yield caller
+        finally:
+            caller.hang_up()
+            await until(self.is_idle, "the port's being armed again", ARMED_S)
+
+    def is_idle(self) -> bool:
+        return self.agent.metric("dialgate_ports", state="idle") == LINES
+
+    def open_dialogs(self) -> float:
+        return sum(
+            worker.metric("dialgate_worker_dialogs") for worker in self.workers if worker.is_running
+        )
+
+    def calls(self) -> list[CallRecord]:
+        return read_calls(self.directory / "spool.db")
+
+    def write_config(self, console_port: int) -> Path:
+        ports = "".join(
+            f"""
+            [[agent.ports]]
+            hport = "oslo/{number}"
+            device = "{self.directory}/ttyM{number}"
+            dcd = "ignore"
+            init = ["ATZ", "ATE0Q0V1X4&C1&D2S0=0S12=2"]
+            escape_guard_ms = 80
+            service = "{service}"
+            """
+            for number, service in enumerate(SERVICES, start=1)
+        )
+        config = self.directory / "agent.toml"
+        config.write_text(f"""
+            [agent]
+            name = "oslo-1"
+            site = "oslo"
+            brokers = ["{self.broker.agents}"]
+            http = "{self.http}"
+            spool = "{self.directory}/spool.db"
+            insecure = true
+            {ports}
+            [services.console]
+            connect = "tcp://127.0.0.1:{console_port}"
+            [services.shell]
+            command = ["/bin/sh"]
+            [services.login]
+            command = ["/bin/login", "-p"]
+        """)
+        return config
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Run the cluster for the module."""
+    directory = tmp_path_factory.mktemp("site")
+    with ExitStack() as stack:
+        broker = stack.enter_context(running_broker(directory))
+        first = stack.enter_context(
+            running_worker(directory, broker.workers, ready="/livez", insecure=True)
+        )
+        config = directory / "worker.toml"
+        assert dialgate("users", "add", "ann", "--config", config, stdin="xyzzy\n").returncode == 0
+        site = Site(directory, broker, [first])
+        stack.enter_context(second_worker(site))
+        stack.enter_context(bank(site))
+        port = stack.enter_context(console())
+        site.agent = stack.enter_context(running("agent", site.write_config(port), site.http))
+        wait_until(site.is_idle, lambda: "the modems are not ready", 20.0)
+        yield site
+
+
+def second_worker(site: Site) -> ExitStack:
+    """Start a worker beside the first, with the same state, until the context ends."""
+    stack = ExitStack()
+    http = f"127.0.0.1:{free_port()}"
+    text = (site.directory / "worker.toml").read_text()
+    number = len(site.workers) + 1
+    config = site.directory / f"worker-{number}.toml"
+    config.write_text(
+        text.replace('"worker-1"', f'"worker-{number}"').replace(site.workers[0].http, http)
+    )
+    site.workers.append(stack.enter_context(running("worker", config, http, "/livez")))
+    return stack
+
+
+def bank(site: Site) -> ExitStack:
+    """Run the modems until the context ends."""
+    stack = ExitStack()
+    arguments = ("--ports", str(LINES), "--dial", f"127.0.0.1:{site.dial}")
+    process = subprocess.Popen(
+        [*DIALGATE, "bank", *arguments, "--directory", site.directory],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+    )
+    stack.callback(process.wait, 10)
+    stack.callback(process.terminate)
+    last = site.directory / f"ttyM{LINES}"
+    wait_until(last.exists, lambda: "the bank has no devices", 20.0)
+    return stack
+
+
+async def log_in(caller: Caller) -> None:
+    await caller.sees(b"login: ")
+    await caller.types(b"ann\r")
+    await caller.sees(b"Password: ")
+    await caller.types(b"xyzzy\r")
+
+
+# ---------------------------------------------------------------------------- who gets in
+
+
+async def test_the_right_password_leads_to_the_console(site: Site) -> None:
+    async with site.call() as caller:
+        await log_in(caller)
+        await caller.sees(b"the console\r\n")
+        await caller.types(b"status\r")
+        await caller.sees(b"<status\r>")
+
+
+async def test_three_wrong_passwords_and_the_line_is_hung_up(site: Site) -> None:
+    async with site.call() as caller:
+        for _ in range(3):
+            await caller.sees(b"login: ")
+            await caller.types(b"ann\r")
+            await caller.sees(b"Password: ")
+            await caller.types(b"wrong\r")
+            await caller.sees(b"Login incorrect")
+        assert await caller.is_hung_up()
+
+    assert b"the console" not in caller.screen
+    await until(lambda: site.calls()[0].kind == "stop", "the record of the call")
+    assert site.calls()[0].facts.disconnect == "refused"
+
+
+async def test_what_is_typed_ahead_is_answered_in_order(site: Site) -> None:
+    async with site.call() as caller:
+        await caller.sees(b"login: ")
+        await caller.types(b"ann\rxyzzy\rhello\r")
+        await caller.sees(b"<hello\r>")
+
+
+async def test_garbage_at_the_prompts_is_no_way_in_and_harms_nobody(site: Site) -> None:
+    noise = os.urandom(20_000).replace(b"\r", b"").replace(b"\n", b"")
+    lcp = bytes.fromhex("7eff7d23c0217d217d217d207d347e")
+    iac = b"\xff\xfb\x18\xff\xfd\x01"
+    async with site.call() as caller:
+        await caller.sees(b"login: ")
+        for piece in (noise, lcp * 10, iac * 10, b"\x1b[A\x08\x7f\x15"):
+            await caller.types(piece)
+        await caller.types(b"\r")
+        try:
+            await caller.sees(b"Login incorrect")
+        except TimeoutError:
+            print(caller.screen[-200:])
+            raise
+    async with site.call() as caller:
+        await log_in(caller)
+        await caller.sees(b"the console")
+
+
+# ---------------------------------------------------------------------------- who goes
+
+
+@pytest.mark.parametrize(
+    "moment", ["ringing", "at the name", "in the password", "while it is checked", "at the console"]
+)
+async def test_a_caller_who_hangs_up_leaves_an_armed_port_and_no_dialog(
+    site: Site, moment: str
+) -> None:
+    async with site.call() as caller:
+        if moment != "ringing":
+            await caller.sees(b"login: ")
+        if moment not in {"ringing", "at the name"}:
+            await caller.types(b"ann\r")
+            await caller.sees(b"Password: ")
+            await caller.types(b"xyz" if moment == "in the password" else b"xyzzy\r")
+        if moment == "at the console":
+            await caller.sees(b"the console\r\n")
+
+    await until(lambda: site.open_dialogs() == 0, "the dialog's end", ARMED_S)
+    await until(lambda: site.calls()[0].kind == "stop", "the record of the call")
+
+
+# ---------------------------------------------------------------------------- services
+
+
+async def test_a_command_gets_the_line_and_knows_who_calls(site: Site) -> None:
+    async with site.call(2) as caller:
+        await log_in(caller)
+        await caller.types(b'echo "($DIALGATE_USER at $DIALGATE_HPORT)"\r')
+        await caller.sees(b"(ann at oslo/2)")
+
+
+async def test_nothing_of_a_command_is_left_when_its_caller_hangs_up(site: Site) -> None:
+    note = site.directory / "pid"
+    async with site.call(2) as caller:
+        await log_in(caller)
+        await caller.types(f"trap '' HUP; echo $$ >{note}; sleep 600\r".encode())
+        await until(lambda: note.exists() and note.read_text().endswith("\n"), "the shell")
+    process = int(note.read_text())
+
+    await until(lambda: not is_alive(process), "the shell's end", ARMED_S)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_the_systems_login_asks_its_own_questions(site: Site) -> None:
+    """Rule 1: the gate stands before the service's own authentication, not instead of it."""
+    async with site.call(3) as caller:
+        await log_in(caller)
+        await caller.sees(b"login: ")
+        await caller.types(b"nobody-here\r")
+        await caller.sees(b"Password: ")
+
+
+async def test_a_service_that_ends_hangs_up(site: Site) -> None:
+    async with site.call(2) as caller:
+        await log_in(caller)
+        await caller.types(b"exit\r")
+        assert await caller.is_hung_up()
+
+
+# ---------------------------------------------------------------------------- what dies
+
+
+async def test_a_worker_that_is_killed_in_a_login_has_the_caller_asked_again(site: Site) -> None:
+    async with site.call() as caller:
+        await caller.sees(b"login: ")
+        await caller.types(b"ann\r")
+        await caller.sees(b"Password: ")
+        await caller.types(b"xy")
+        busy = next(x for x in site.workers if x.metric("dialgate_worker_dialogs") == 1)
+        busy.kill()
+        site.workers.remove(busy)
+        await caller.sees(b"login: ", 5.0)
+        await caller.types(b"ann\r")
+        await caller.sees(b"Password: ")
+        await caller.types(b"xyzzy\r")
+        await caller.sees(b"the console")
+    ((dialog,),) = [site.calls()[0].facts.dialogs]
+
+    assert dialog.attempts == 2
+
+
+# ---------------------------------------------------------------------------- starting and ending
+
+
+def test_a_device_that_is_not_there_is_named_and_nothing_starts(site: Site) -> None:
+    config = (site.directory / "agent.toml").read_text()
+    other = site.directory / "other.toml"
+    other.write_text(config.replace("ttyM2", "ttyM7").replace(site.http, "127.0.0.1:1"))
+    done = dialgate("agent", "--config", other)
+
+    assert done.returncode == 1
+    assert "ttyM7" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_whose_modem_lines_are_unknown_must_say_so(site: Site, tmp_path: Path) -> None:
+    dial = ("--ports", "1", "--dial", f"127.0.0.1:{free_port()}")
+    with subprocess.Popen(
+        [*DIALGATE, "bank", *dial, "--directory", tmp_path],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        wait_until((tmp_path / "ttyM1").exists, lambda: "the bank has no device", 20.0)
+        config = tmp_path / "agent.toml"
+        config.write_text(f"""
+            [agent]
+            name = "oslo-2"
+            site = "oslo"
+            brokers = ["{site.broker.agents}"]
+            http = "127.0.0.1:{free_port()}"
+            spool = "{tmp_path}/spool.db"
+            insecure = true
+            [[agent.ports]]
+            hport = "oslo/9"
+            device = "{tmp_path}/ttyM1"
+            service = "shell"
+            [services.shell]
+            command = ["/bin/sh"]
+        """)
+        done = dialgate("agent", "--config", config)
+        process.terminate()
+
+    assert done.returncode == 1
+    assert 'dcd = "ignore"' in done.stderr
+
+
+async def test_a_drained_agent_lets_the_call_end(site: Site) -> None:
+    """Last: the agent is gone afterwards."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.dial + 1)
+    caller = Caller(reader, writer)
+    await log_in(caller)
+    await caller.sees(b"the console\r\n")
+    site.agent.send(signal.SIGTERM)
+    await caller.types(b"still here\r")
+    await caller.sees(b"<still here\r>")
+    caller.hang_up()
+
+    await until(lambda: not site.agent.is_running, "the agent's end", 5.0)
+    assert site.agent.process.returncode == 0
