@@ -6,6 +6,7 @@ Beside every attack foreign peers (peers.py) play dialogs through the same broke
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 import struct
@@ -145,6 +146,31 @@ async def test_a_malformed_frame_is_counted_and_answered_and_the_session_goes_on
     assert [(m.verb, m.dialog, m.attempt) for m in answers] == [(ERROR, None, 0)]
     assert answers[0].body["code"] == INVALID_DATA
     assert answers[0].body["text"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("text", "not a message"),
+        ("never used byte", "not MessagePack"),
+        ("cut short", "truncated"),
+        ("body too long", "body too long"),
+        ("too many messages", "too many messages"),
+        ("a megabyte", "frame too long"),
+    ],
+)
+async def test_malformed_frames_are_counted_by_reason_and_peer(
+    fault: str, reason: str, cast: Cast, broker: Broker
+) -> None:
+    agent = await cast.open_agent("faulty")
+
+    with counted(broker, "frames_malformed", role="agent", reason=reason):
+        await agent.peer.send_frame(MALFORMED[fault])
+        await agent.peer.settled()
+
+    agents = json.loads(broker.get("/api/v1/agents")[1])["agents"]
+    (row,) = (row for row in agents if row["name"] == "faulty")
+    assert row["faults"] == {"malformed": 1}
 
 
 @pytest.mark.parametrize("role", ROLES)
