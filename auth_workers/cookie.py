@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from dialgate.sealing import Context, Sealer
+from dialgate.sealing import Sealer, cookie_context
 from dialgate.wire.bodies import Begin, Facts
 
 __all__ = ["Cookies", "Progress"]
@@ -39,7 +39,7 @@ class Cookies:
 
     def __init__(self, sealer: Sealer, dialog: bytes, begin: Begin, facts: Facts) -> None:
         self._sealer = sealer
-        self._context = Context(dialog=dialog, hport=begin.hport, agent=facts.agent)
+        self._context = cookie_context(dialog, begin.hport, facts.agent)
 
     def seal(self, progress: Progress) -> bytes:
         """Return the cookie for a RECEIVE."""

@@ -66,18 +66,26 @@ class Credit:
             freed: a dialog has ended or a session has come or gone, so that everyone's credit is
                 filled up; otherwise only those that have spent half of it.
         """
+        accounts = self._accounts
         free = max(0, self._capacity - busy)
-        share = -(-free // max(self._links, len(self._accounts)))
-        unspent = self.unspent
-        grants: list[tuple[int, int]] = []
+        share = -(-free // max(self._links, len(accounts)))
+        enough = share if freed else share // 2 + 1
+        poor = [item for item in accounts.items() if item[1].unspent < enough]
+        if not poor:
+            return []
         # The poorest first: with less free than sessions, credit goes round.
-        for session, account in sorted(self._accounts.items(), key=lambda item: item[1].unspent):
-            has = account.unspent
-            if not freed and has > share // 2:
-                continue
-            more = min(share, free - (unspent - has)) - has
-            if more > 0:
-                account.granted = account.spent + has + more
-                unspent += more
-                grants.append((session, account.granted))
+        poor.sort(key=_unspent)
+        room = free - self.unspent
+        grants: list[tuple[int, int]] = []
+        for session, account in poor:
+            more = min(share - account.unspent, room)
+            if more <= 0:
+                break
+            account.granted = account.spent + account.unspent + more
+            room -= more
+            grants.append((session, account.granted))
         return grants
+
+
+def _unspent(item: tuple[int, _Account]) -> int:
+    return item[1].unspent

@@ -83,6 +83,7 @@ class Runner:
         self._transmit = transmit
         self.clock = clock
         self._loop = asyncio.get_running_loop()
+        self._log = log.bind()  # Once: binding anew costs more than what is left of the line.
         self._running: dict[int, tuple[asyncio.Task[None], Dialog]] = {}
         self._doomed: deque[int] = deque()
         self._cancelling: asyncio.Handle | None = None
@@ -194,7 +195,7 @@ class Runner:
         if running is None:
             return
         dialog = running[1]
-        log.info(
+        self._log.info(
             "dialog over",
             outcome=concluded.outcome.value,
             code=describe(concluded.code),

@@ -287,7 +287,7 @@ class Worker:
             self._ended.pop(dialog.task, None)
             self.attempts.remember(dialog.dialog, dialog.attempt, now)
             self._grant(out, freed=True)
-        elif dialog.state in {State.DELAYED, State.ENDING}:
+        elif dialog.state is State.DELAYED or dialog.state is State.ENDING:
             self._silent.pop(dialog.task, None)
             self._ended[dialog.task] = dialog
         elif dialog.silent:

@@ -38,6 +38,7 @@ from dialgate.errors import BodyError
 from dialgate.session import Transmit
 from dialgate.wire.bodies import (
     ERROR,
+    FAILURE,
     SUCCESS,
     Complete,
     End,
@@ -47,7 +48,7 @@ from dialgate.wire.bodies import (
     Received,
     Send,
 )
-from dialgate.wire.body_codec import decode_body, encode, encode_body
+from dialgate.wire.body_codec import decode_body, encode
 from dialgate.wire.fields import Body
 from dialgate.wire.limits import SENDS_MAX
 from dialgate.wire.verbs import Verb
@@ -80,6 +81,12 @@ class State(Enum):
     """END came and the task was cancelled: END_REPLY follows its clean-up."""
     OVER = "over"
     """Nothing is owed, and nothing more is said."""
+
+
+# Tuples, since an enum's members are compared by identity there and hashed in Python elsewhere.
+_UNDISTURBED: Final = (State.RUNNING, State.DECIDED)
+_ENDED: Final = (State.DELAYED, State.ENDING)
+_OUTCOMES: Final = {SUCCESS: Outcome.SUCCESS, FAILURE: Outcome.FAILURE, ERROR: Outcome.ERROR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +158,10 @@ class DialogSession:
         if len(self._unaccepted) >= SENDS_MAX:
             return Winerror.ERROR_BUSY.code
         send = Send(worker=self.worker, seq=self.seq + 1, data=data)
-        if not _fits(send):
+        try:
+            self._say(Verb.SEND, send, out)
+        except BodyError:
             return Raserror.ERROR_BUFFER_TOO_SMALL.code
-        self._say(Verb.SEND, send, out)
         self.seq = send.seq
         self._unaccepted.append(send)
         return PENDING
@@ -172,9 +180,10 @@ class DialogSession:
             timeout_s=question.timeout_s,
             cookie=question.cookie,
         )
-        if not _fits(receive):
+        try:
+            self._ask(receive, out)
+        except BodyError:
             return Raserror.ERROR_BUFFER_TOO_SMALL.code
-        self._ask(receive, out)
         return PENDING
 
     def complete(self, verdict: Verdict, now: float, out: list[Action]) -> None:
@@ -228,7 +237,7 @@ class DialogSession:
 
     def end(self, body: bytes, now: float, out: list[Action]) -> None:
         """END, normal or abnormal: terminate now, or delay that if the authenticator asked to."""
-        if self.state in {State.DELAYED, State.ENDING}:
+        if self.state in _ENDED:
             self.drops["second END"] += 1
             return
         try:
@@ -252,7 +261,7 @@ class DialogSession:
 
     def lose(self, now: float, out: list[Action]) -> None:
         """LOST, or the session over: fall silent, or after an END be done."""
-        if self.state in {State.DELAYED, State.ENDING}:
+        if self.state in _ENDED:
             self.close(Outcome.LOST, DISCONNECTED, now, out)
         elif not self.silent:
             self.silent = True
@@ -269,7 +278,7 @@ class DialogSession:
             owner: BEGIN's; the instance of the worker last accepted.
             accepted: BEGIN's seq; one that this task never sent was somebody else's.
         """
-        undisturbed = self.state in {State.RUNNING, State.DECIDED}
+        undisturbed = self.state in _UNDISTURBED
         return undisturbed and owner == self.worker and accepted <= self.seq
 
     def go_on(
@@ -301,7 +310,7 @@ class DialogSession:
 
     def expire(self, now: float, out: list[Action]) -> None:
         """Close a dialog that is older than `dialog_max_s`, with the verdict it still owes."""
-        if self.state in {State.RUNNING, State.DELAYED}:
+        if self.state in (State.RUNNING, State.DELAYED):
             self._say(Verb.COMPLETE, complete_of(Undecided(_TIMEOUT), self.worker), out)
         elif self.state is State.ENDING:
             self._reply(now, out)
@@ -342,10 +351,7 @@ class DialogSession:
         self._asked = None
         self.verdict = complete = complete_of(verdict, self.worker)
         self._say(Verb.COMPLETE, complete, out)
-        outcome = {SUCCESS: Outcome.SUCCESS, ERROR: Outcome.ERROR}.get(
-            complete.msg_id, Outcome.FAILURE
-        )
-        self._conclude(outcome, complete.error, complete.username, now, out)
+        self._conclude(_OUTCOMES[complete.msg_id], complete.error, complete.username, now, out)
 
     def _conclude(
         self, outcome: Outcome, code: Code, user: str, now: float, out: list[Action]
@@ -357,9 +363,14 @@ class DialogSession:
         out.append(Replied(now - self.ended_at))
 
     def _say(self, verb: Verb, body: Body, out: list[Action]) -> None:
-        """Send, unless the dialog is silent: what is owed then is repeated on re-attach."""
+        """Send, unless the dialog is silent: what is owed then is repeated on re-attach.
+
+        Raises:
+            BodyError: no message can hold `body`.
+        """
+        message = encode(verb, body, self.dialog, self.attempt)
         if not self.silent:
-            out.append(Transmit(self.session, encode(verb, body, self.dialog, self.attempt)))
+            out.append(Transmit(self.session, message))
 
 
 def _read_answer(body: bytes, asked: Receive | None) -> Received | None:
@@ -371,11 +382,3 @@ def _read_answer(body: bytes, asked: Receive | None) -> Received | None:
     if asked and received.seq == asked.seq and len(received.data) > asked.limit:
         return None
     return received
-
-
-def _fits(body: Body) -> bool:
-    try:
-        encode_body(body)
-    except BodyError:
-        return False
-    return True

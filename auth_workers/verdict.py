@@ -62,7 +62,8 @@ def complete_of(verdict: Verdict, worker: bytes) -> Complete:
     """
     try:
         complete = _spell(verdict, worker)
-        encode_body(complete)
+        if complete.attributes:
+            encode_body(complete)  # Everything else has a bound of its own.
     except (BodyError, TypeError, ValueError):
         return _spell(_MALFORMED, worker)
     return complete

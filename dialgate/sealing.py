@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from nacl.exceptions import CryptoError
 from dialgate.errors import BodyError
 from dialgate.wire.body_codec import decode_map, encode_map
 
-__all__ = ["POOL_KEY_BYTES", "Context", "Sealer"]
+__all__ = ["POOL_KEY_BYTES", "Sealer", "cookie_context"]
 
 POOL_KEY_BYTES: Final = 32
 NONCE_BYTES: Final = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
@@ -35,20 +34,9 @@ _FORMAT: Final = b"\x01"
 """First byte of what is sealed: this module's format, should there ever be another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a cookie is bound to."""
-
-    dialog: bytes
-    hport: str
-    agent: str
-    """Name of the agent, as in BEGIN's facts."""
-
-    def spell(self) -> bytes:
-        """Return the associated data."""
-        return encode_map(
-            {"dsp": 1, "dialog": self.dialog, "hport": self.hport, "agent": self.agent}
-        )
+def cookie_context(dialog: bytes, hport: str, agent: str) -> bytes:
+    """Return what binds a cookie to one dialog, on one port, of one agent."""
+    return encode_map({"dsp": 1, "dialog": dialog, "hport": hport, "agent": agent})
 
 
 class Sealer:
@@ -72,23 +60,21 @@ class Sealer:
         """Show nothing of the key."""
         return "Sealer()"
 
-    def seal(self, content: dict[str, Any], context: Context) -> bytes:
+    def seal(self, content: dict[str, Any], context: bytes) -> bytes:
         """Return `content`, sealed; 41 bytes longer than its MessagePack."""
         nonce = self._nonce()
         sealed = crypto_aead_xchacha20poly1305_ietf_encrypt(
-            encode_map(content), context.spell(), nonce, self._key
+            encode_map(content), context, nonce, self._key
         )
         return _FORMAT + nonce + sealed
 
-    def open(self, sealed: bytes, context: Context) -> dict[str, Any] | None:
+    def open(self, sealed: bytes, context: bytes) -> dict[str, Any] | None:
         """Return what was sealed for `context`, or None."""
         nonce, text = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
         if sealed[:1] != _FORMAT or len(nonce) != NONCE_BYTES:
             return None
         try:
-            content = crypto_aead_xchacha20poly1305_ietf_decrypt(
-                text, context.spell(), nonce, self._key
-            )
+            content = crypto_aead_xchacha20poly1305_ietf_decrypt(text, context, nonce, self._key)
             return decode_map(content)
         except (BodyError, CryptoError):
             return None

@@ -8,7 +8,7 @@ import pytest
 
 from auth_workers.cookie import Cookies, Progress
 from auth_workers.testing import DIALOG, FACTS
-from dialgate.sealing import Context, Sealer
+from dialgate.sealing import Sealer, cookie_context
 from dialgate.wire.bodies import Begin
 from dialgate.wire.body_codec import encode_body
 from dialgate.wire.limits import COOKIE_BYTES_MAX
@@ -59,7 +59,7 @@ def test_a_cookie_of_another_call_or_port_is_unreadable() -> None:
 
 @pytest.mark.parametrize("content", [{"tries": -1}, {"tries": "two"}, {"step": 1}, {}])
 def test_a_cookie_that_says_nothing_sensible_leaves_one_try(content: dict[str, object]) -> None:
-    cookie = SEALER.seal(content, Context(DIALOG, "oslo/1", FACTS.agent))
+    cookie = SEALER.seal(content, cookie_context(DIALOG, "oslo/1", FACTS.agent))
 
     assert cookies().read(begin(cookie), attempt=2) == Progress(lost=True)
 

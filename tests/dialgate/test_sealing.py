@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialgate.sealing import Context, Sealer
+from dialgate.sealing import Sealer, cookie_context
 
 KEY: Final = bytes(range(32))
-CONTEXT: Final = Context(dialog=b"d" * 16, hport="oslo/1", agent="oslo-1")
+CONTEXT: Final = cookie_context(b"d" * 16, "oslo/1", "oslo-1")
 CONTENT: Final = {"step": "local", "user": "ann", "tries": 2}
 SEALER: Final = Sealer(KEY)
 
@@ -28,13 +27,13 @@ def test_every_worker_of_the_pool_opens_it() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        replace(CONTEXT, dialog=b"e" * 16),
-        replace(CONTEXT, hport="oslo/2"),
-        replace(CONTEXT, agent="oslo-2"),
-        replace(CONTEXT, hport="oslo/", agent="1oslo-1"),
+        cookie_context(b"e" * 16, "oslo/1", "oslo-1"),
+        cookie_context(b"d" * 16, "oslo/2", "oslo-1"),
+        cookie_context(b"d" * 16, "oslo/1", "oslo-2"),
+        cookie_context(b"d" * 16, "oslo/", "1oslo-1"),
     ],
 )
-def test_it_does_not_open_for_another_dialog_port_or_agent(other: Context) -> None:
+def test_it_does_not_open_for_another_dialog_port_or_agent(other: bytes) -> None:
     assert SEALER.open(SEALER.seal(CONTENT, CONTEXT), other) is None
 
 
