@@ -128,11 +128,19 @@ class Owned(WiredModem):
 class ModemOnAnyLine(RuleBasedStateMachine):
     modem_class: ClassVar[type[Modem]] = Modem
 
-    @initialize(wiring=st.sampled_from(WIRINGS), size=st.integers(1, 40))
-    def plug_in(self, wiring: ModemSettings, size: int) -> None:
+    @initialize(
+        wiring=st.sampled_from(WIRINGS),
+        size=st.integers(1, 40),
+        in_call=st.booleans(),
+    )
+    def plug_in(self, wiring: ModemSettings, size: int, in_call: bool) -> None:
+        """Begin with a modem of which nothing is known, or in the middle of a call."""
         self.line = Owned(wiring, self.modem_class)
         self.reads_are_cut(size)
         self.line.plug_in()
+        if in_call:
+            self.line.wait(10.0)
+            self.dial("", 3.0)
 
     @rule(
         number=st.sampled_from(["", "5551234", "P", "O"]),
