@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
+import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -231,6 +233,32 @@ def test_it_ends_by_itself_after_the_seconds_asked_for(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--seconds", "0.5") as demo:
         assert demo.process.wait(START_S) == 0
         assert processes_of(tmp_path) == []
+
+
+def test_on_a_terminal_it_shows_a_table(tmp_path: Path) -> None:
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 100))
+    base_port = free_range(PORTS)
+    program = subprocess.Popen(
+        [
+            *(*DIALGATE, "demo", "--ports", str(PORTS), "--seconds", "1"),
+            *("--dial", f"127.0.0.1:{base_port}"),
+        ],
+        stdout=terminal,
+        cwd=PROJECT,
+        env={**os.environ, "TMPDIR": str(tmp_path), "TERM": "vt100"},
+        start_new_session=True,
+    )
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # EIO: the demo has closed its terminal.
+        while data := os.read(screen, 65536):
+            shown += data
+    os.close(screen)
+
+    assert program.wait(5.0) == 0
+    assert f"127.0.0.1 {base_port + PORTS}" in shown.decode()
+    assert "worker-2" in shown.decode()
 
 
 def test_taken_ports_are_told_in_one_line(demo: Demo) -> None:
