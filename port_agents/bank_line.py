@@ -35,6 +35,8 @@ EARLY_BYTES_MAX: Final = 1024
 """What a line keeps of what its caller sends before the call is answered."""
 BACKLOG_BYTES_MAX: Final = 16 * 1024
 """What waits for a slow agent before the caller is made to wait."""
+RESULTS_BYTES_MAX: Final = 64
+"""What the modem itself said and nobody has read yet."""
 READ_BYTES: Final = 4096
 """What a PTY gives at a time."""
 LINGER_S: Final = 2.0
@@ -115,8 +117,10 @@ class BankLine:
             self._early += data[: EARLY_BYTES_MAX - len(self._early)]
 
     def caller_gone(self) -> None:
-        """Note that the connection is over."""
+        """Note that the connection is over; what of the caller's still waits is cut off with it."""
         self._caller = None
+        self.bytes_lost += len(self._backlog)
+        self._backlog.clear()
         self._perform(self.modem.far_hang_up(self._loop.time()))
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001  # as asyncio has it
@@ -136,8 +140,9 @@ class BankLine:
     def _write_device(self, data: bytes) -> None:
         self._backlog += data
         self._drain()
-        if self._backlog and self._caller is None:
-            # A serial line waits for nobody: what no call is about is lost.
+        if len(self._backlog) > RESULTS_BYTES_MAX and self._caller is None:
+            # A serial line waits for nobody: what no call is about is lost, but not the NO CARRIER
+            # that ended the last one.
             self.bytes_lost += len(self._backlog)
             self._backlog.clear()
 
