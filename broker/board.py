@@ -115,8 +115,9 @@ class Board:
         if holder is agent:
             return ""
         if holder is None or holder.is_over:
-            self._claims[hport] = agent
-            agent.hports.add(hport)
+            if len(agent.hports) < self._limits.ports_max:
+                self._claims[hport] = agent
+                agent.hports.add(hport)
             return ""
         if hport in agent.warned or len(agent.warned) >= self._limits.ports_max:
             return ""

@@ -389,7 +389,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=30, stateful_step_count=40)
+TestMachine.settings = settings(max_examples=settings().max_examples // 3, stateful_step_count=40)
 
 
 def walk(seed: int, moves: int = 60) -> None:
@@ -408,7 +408,7 @@ def walks(number: int) -> None:
 
 
 def test_walks() -> None:
-    walks(200)
+    walks(2 * settings().max_examples)
 
 
 # ---------------------------------------------------------------------------- planted bugs
