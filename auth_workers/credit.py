@@ -70,7 +70,7 @@ class Credit:
         free = max(0, self._capacity - busy)
         share = -(-free // max(self._links, len(accounts)))
         enough = share if freed else share // 2 + 1
-        poor = [item for item in accounts.items() if item[1].unspent < enough]
+        poor = [item for item in accounts.items() if item[1].granted - item[1].spent < enough]
         if not poor:
             return []
         # The poorest first: with less free than sessions, credit goes round.

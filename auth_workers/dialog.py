@@ -240,7 +240,9 @@ class Dialog:
         *,
         charge: bool,
     ) -> bytes:
-        progress = replace(self.progress, tries=self.progress.tries + charge)
+        progress = self.progress
+        if charge:
+            progress = replace(progress, tries=progress.tries + 1)
         question = Question(
             prompt=prompt,
             limit=limit,

@@ -128,9 +128,10 @@ class Worker:
                     entry.receive_answer(body, now, out)
                 elif verb == Verb.END:
                     entry.end(body, now, out)
+                    self._settle(entry, now, out)
                 elif verb == Verb.LOST:
                     entry.lose(now, out)
-                self._settle(entry, now, out)
+                    self._settle(entry, now, out)
             elif verb == Verb.END:
                 # Also if it crossed our REFUSED: nobody waits a lease out for a dialog not here.
                 reply = encode(Verb.END_REPLY, EndReply(code=DISCONNECTED), dialog, attempt)
