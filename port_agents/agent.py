@@ -137,7 +137,6 @@ class Agent:
 
     def session_closed(self, session: int, _code: Code, now: float) -> list[Action]:
         """Take note that a session has ended without our doing."""
-        self.counters.session_losses += 1
         before = self.brokers.home
         wanted = self.brokers.closed(session, now)
         self._orders.session_over(session)

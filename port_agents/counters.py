@@ -28,7 +28,6 @@ class Drop(StrEnum):
     SECOND_COMPLETE = "COMPLETE before END_REPLY 0"
     SECOND_REPLY = "second END_REPLY"
     BAD_BODY = "bad body"
-    UNKNOWN_COMMAND = "command repeated"
 
 
 class Again(StrEnum):
@@ -64,5 +63,3 @@ class AgentCounters:
     """Dialogs closed, by outcome: success, failure, error, or ended without a verdict."""
     calls: Counter[str] = field(default_factory=Counter)
     """Calls over, by disconnect reason."""
-    session_losses: int = 0
-    """Sessions with brokers that ended without our doing."""

@@ -7,7 +7,7 @@ between.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -25,6 +25,8 @@ from port_agents.spool import Spool
 __all__ = ["AgentMetrics", "new_counters"]
 
 _OUTCOMES: Final = ("success", "failure", "error", "ended")
+_LOSSES: Final = ("silence", "send failed", "bye", "no session at broker", "no welcome", "refused")
+"""A link's reasons for the end of a session."""
 
 
 def new_counters() -> AgentCounters:
@@ -114,11 +116,13 @@ class AgentMetrics(Collector):
             ["cause"],
             [((cause.value,), counters.begun_again[cause]) for cause in Again],
         )
+        dropped: dict[str, int] = {str(reason): number for reason, number in counters.drops.items()}
+        by_links = [link.session.drops for link in self._links.values()]
         yield counter(
             "dialgate_agent_drops_total",
             "Messages of brokers that changed nothing, by reason.",
             ["reason"],
-            [((reason.value,), counters.drops[reason]) for reason in Drop],
+            _sums([reason.value for reason in Drop], [dropped, *by_links]),
         )
         for name, documentation, durations in (
             (
@@ -137,7 +141,6 @@ class AgentMetrics(Collector):
 
     def _sessions(self) -> Iterator[Metric]:
         links = self._links.values()
-        counters = self._agent.counters
         yield gauge(
             "dialgate_agent_home",
             "1 while the agent has a session with a broker that its calls go by.",
@@ -146,9 +149,9 @@ class AgentMetrics(Collector):
         )
         yield counter(
             "dialgate_agent_session_losses_total",
-            "Sessions with brokers that ended without the agent's doing.",
-            [],
-            [((), counters.session_losses)],
+            "Sessions with brokers that ended or never opened, by reason.",
+            ["reason"],
+            _sums(_LOSSES, [link.session.losses for link in links]),
         )
         yield counter(
             "dialgate_agent_frames_received_total",
@@ -193,3 +196,11 @@ class AgentMetrics(Collector):
             [],
             [((), counters.write_errors)],
         )
+
+
+def _sums(
+    reasons: Sequence[str], tables: Sequence[Mapping[str, int]]
+) -> list[tuple[tuple[str], int]]:
+    """Return the sum over `tables` for each of `reasons` and whatever else they hold."""
+    every = dict.fromkeys([*reasons, *(reason for table in tables for reason in table)])
+    return [((reason,), sum(table.get(reason, 0) for table in tables)) for reason in every]

@@ -337,13 +337,6 @@ def test_a_verdict_accepted_before_the_broker_was_lost_stands() -> None:
     assert bench.take() == ["oslo/1: start", "+b"]
 
 
-def test_lost_sessions_are_counted() -> None:
-    bench = ready()
-    bench.close("a")
-
-    assert bench.counters.session_losses == 1
-
-
 # Moving.
 
 
