@@ -13,9 +13,9 @@ hung up, initialised and, if it can't serve, tried again.
 
 Invariants: every step but CLOSED and IDLE has a deadline, and no cycle of steps lacks FAULTED, so
 the modem is IDLE or FAULTED within a bound; FAULTED tries again, later and later.  Init commands
-are sent only when no caller can answer them: DCD is down, or the escape sequence, which no caller
-can send or suppress, came before them.  (A caller who types NO CARRIER and then plays the modem
-would otherwise be taken for the next call, without a hang-up.)
+are sent only when no caller can answer them: DCD is down, DTR was dropped, or the escape sequence,
+which no caller can send or suppress, came before them.  (A caller who types NO CARRIER and then
+plays the modem would otherwise be taken for the next call, without a hang-up.)
 """
 
 from __future__ import annotations
