@@ -7,6 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from dialgate.codes import Code
+from dialgate.enums import direct_members
 from dialgate.session import Transmit
 from dialgate.wire.bodies import Begin, Facts
 
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 
+@direct_members
 class Outcome(Enum):
     """What became of a task: the values of a metric's label."""
 

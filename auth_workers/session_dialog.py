@@ -34,6 +34,7 @@ from auth_workers.session_actions import (
 )
 from auth_workers.verdict import Undecided, Verdict, complete_of
 from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
+from dialgate.enums import direct_members
 from dialgate.errors import BodyError
 from dialgate.session import Transmit
 from dialgate.wire.bodies import (
@@ -68,6 +69,7 @@ _RETRY: Final = Winerror.ERROR_RETRY.code
 _TIMEOUT: Final = Winerror.ERROR_TIMEOUT.code
 
 
+@direct_members
 class State(Enum):
     """Where a dialog stands."""
 

@@ -24,6 +24,7 @@ import uvloop
 
 from benchmarks.figures import median, percentile, spread, table
 from benchmarks.ports import Ports
+from dialgate.lifecycle import calm_collector
 
 __all__ = ["measure"]
 
@@ -74,6 +75,7 @@ def measure(rounds: int = ROUNDS, round_s: float = ROUND_S) -> tuple[str, dict[s
 
 async def _dialogs(address: str, rounds: int, round_s: float) -> tuple[list[float], list[float]]:
     """Return dialogs a second of each round, and paced Begin-to-prompt times."""
+    calm_collector()
     ports = Ports(address)
     ports.start()
     await asyncio.wait_for(ports.opened.wait(), 10)

@@ -27,7 +27,7 @@ from dialgate.settings import Program, Settings, load
 from dialgate.telemetry import LOG_LEVELS, start_log
 from dialgate.text import printable
 
-__all__ = ["EX_SOFTWARE", "Life", "Notifier", "main", "program_parser", "run"]
+__all__ = ["EX_SOFTWARE", "Life", "Notifier", "calm_collector", "main", "program_parser", "run"]
 
 EX_SOFTWARE: Final = 70
 """Exit status after an exception that nobody expected (sysexits.h)."""
@@ -54,6 +54,13 @@ ALLOCATIONS_PER_COLLECTION: Final = 50_000
 what a dialog leaves behind is freed by counting references, without any collection."""
 
 log = structlog.get_logger()
+
+
+def calm_collector() -> None:
+    """Have the garbage collector leave what a program starts with, and look at the rest seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(ALLOCATIONS_PER_COLLECTION, 10, 10)
 
 
 class Notifier:
@@ -95,9 +102,7 @@ class Life:
 
     def ready(self, status: str = "serving") -> None:
         """Say that the program serves.  What can fail at the start has not failed."""
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(ALLOCATIONS_PER_COLLECTION, 10, 10)
+        calm_collector()
         self._notifier.tell(READY=1, STATUS=printable(status[:STATUS_CHARS_MAX]))
         log.info("ready", status=status)
 

@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Final
 
 from dialgate.codes import Code, Winerror
+from dialgate.enums import direct_members
 from dialgate.errors import BodyError
 from dialgate.wire.bodies import Bye, Error, Lost, Ping, Welcome
 from dialgate.wire.body_codec import decode_body, encode
@@ -50,6 +51,7 @@ SILENT_HEARTBEATS: Final = 3
 """Heartbeats of silence after which the broker counts as lost."""
 
 
+@direct_members
 class SessionState(Enum):
     """Where a link stands."""
 

@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from dialgate.codes import NO_ERROR, Code
+from dialgate.enums import direct_members
 from dialgate.session import Transmit
 from dialgate.wire.bodies import ERROR, FAILURE, SUCCESS, Complete, Facts, Welcome
 from port_agents.terminal import Ask
@@ -64,6 +65,7 @@ DEFAULTS: Final = Route(session=0)
 """The numbers that hold before the first WELCOME; no session has number 0."""
 
 
+@direct_members
 class Phase(Enum):
     """Where a dialog stands."""
 

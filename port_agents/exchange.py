@@ -12,6 +12,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from dialgate.codes import Code, Raserror, Winerror
+from dialgate.enums import direct_members
 from dialgate.errors import BodyError
 from dialgate.wire.bodies import Facts, Receive, Received, Send
 from dialgate.wire.body_codec import decode_body
@@ -22,6 +23,7 @@ from port_agents.terminal import Ask
 __all__ = ["Exchange", "Exchanged", "Misfit"]
 
 
+@direct_members
 class Misfit(Enum):
     """Why a SEND or RECEIVE was not accepted."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from dialgate.enums import direct_members
 from dialgate.session import Transmit
 from port_agents.call import Call
 from port_agents.dialog_actions import Unserved
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 
+@direct_members
 class LineState(StrEnum):
     """A port as observers see it (protocol §4, verb 9)."""
 

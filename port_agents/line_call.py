@@ -27,6 +27,7 @@ from enum import Enum, auto
 from typing import Final
 
 from dialgate.codes import NO_ERROR, Code
+from dialgate.enums import direct_members
 from dialgate.session import Transmit
 from dialgate.wire.bodies import SUCCESS, Facts
 from port_agents import dialog_actions as dialog_does
@@ -60,6 +61,7 @@ RECV_BYTES_MAX: Final = 4096
 """Most bytes of an answer: BEGIN's recv_size."""
 
 
+@direct_members
 class Stage(Enum):
     """How far the call is; the modem knows what comes before the connection."""
 

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Literal
 
 from dialgate.codes import Code
+from dialgate.enums import direct_members
 
 __all__ = [
     "Action",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 
+@direct_members
 class ModemState(Enum):
     """Where a modem stands, as observers are told."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Final
 
+from dialgate.enums import direct_members
+
 __all__ = [
     "DIALOG_VERBS",
     "FROM_AGENT",
@@ -20,6 +22,7 @@ __all__ = [
 ]
 
 
+@direct_members
 class Role(StrEnum):
     """Who speaks."""
 
@@ -28,6 +31,7 @@ class Role(StrEnum):
     BROKER = "broker"
 
 
+@direct_members
 class Verb(IntEnum):
     """DSP/1's verbs, numbered as on the wire (docs/protocol.md §4)."""
 
