@@ -125,7 +125,7 @@ class Runner:
         task = self._loop.create_task(self._run(start.task, dialog))
         self._running[start.task] = (task, dialog)
         self.counts.started += 1
-        task.add_done_callback(lambda _: self._finish(start.task))
+        task.add_done_callback(lambda done: self._finish(start.task, done))
 
     async def _run(self, task: int, dialog: Dialog) -> None:
         verdict = await self._decide(dialog)
@@ -184,9 +184,11 @@ class Runner:
         if self._doomed:
             self._cancelling = self._loop.call_soon(self._cancel_some)
 
-    def _finish(self, task: int) -> None:
-        actions = self.worker.finished(task, self.clock())
-        self.perform(actions)
+    def _finish(self, task: int, done: asyncio.Task[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Exception):
+            self._report(self._running[task][1], error)
+        self.perform(self.worker.finished(task, self.clock()))
         del self._running[task]
 
     def _conclude(self, concluded: Concluded) -> None:

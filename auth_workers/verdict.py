@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, assert_never
 
 from dialgate.codes import NO_ERROR, Code, Winerror
 from dialgate.errors import BodyError
 from dialgate.wire.bodies import ERROR, FAILURE, SUCCESS, Complete
-from dialgate.wire.body_codec import encode_body
+from dialgate.wire.body_codec import decode_map, encode_body
 
 __all__ = ["Granted", "Refused", "Undecided", "Verdict", "complete_of"]
 
@@ -58,13 +58,14 @@ def complete_of(verdict: Verdict, worker: bytes) -> Complete:
     """Return COMPLETE's body; a verdict that DSP/1 can't carry becomes ERROR ["win",13].
 
     So do SUCCESS without a user, ERROR with code 0 and a name that is too long: it is never cut,
-    since a cut name can be another account.
+    since a cut name can be another account.  So does what is no verdict at all: authenticators are
+    other people's too.
     """
     try:
         complete = _spell(verdict, worker)
         if complete.attributes:
-            encode_body(complete)  # Everything else has a bound of its own.
-    except (BodyError, TypeError, ValueError):
+            decode_map(encode_body(complete))  # Everything else has a bound of its own.
+    except (AssertionError, AttributeError, BodyError, TypeError, ValueError):
         return _spell(_MALFORMED, worker)
     return complete
 
@@ -78,6 +79,8 @@ def _spell(verdict: Verdict, worker: bytes) -> Complete:
             msg_id, error = FAILURE, NO_ERROR
         case Undecided(error, user, attributes):
             msg_id, domain = ERROR, ""
+        case _:
+            assert_never(verdict)
     return Complete(
         worker=worker,
         msg_id=msg_id,

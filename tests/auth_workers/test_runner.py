@@ -194,6 +194,27 @@ async def test_a_bug_is_logged_with_its_place_and_without_its_words(open_desk: O
     assert desk.runner.counts.failures == 1
 
 
+async def test_a_receive_that_fails_at_the_port_is_an_error_with_its_code(
+    open_desk: OpenDesk,
+) -> None:
+    told = []
+
+    async def conduct(dialog: Dialog) -> Verdict:
+        try:
+            await dialog.receive(b"login: ")
+        finally:
+            told.append(dialog.info().last_error)
+        return ANN
+
+    desk = open_desk(conduct)
+    await desk.begin()
+
+    with capture_logs():
+        failed = Winerror.ERROR_CANCELLED.code
+        assert await desk.answer(1, b"", status=failed) == ["COMPLETE error win:1223"]
+    assert told == [failed]
+
+
 async def test_a_verdict_that_is_none_is_an_error(open_desk: OpenDesk) -> None:
     async def conduct(_dialog: Dialog) -> Verdict:
         return Granted("")
@@ -322,6 +343,24 @@ async def test_thousands_of_tasks_are_cancelled_in_slices(open_desk: OpenDesk) -
 
     assert left == 300 - CANCELLED_PER_TURN
     assert not desk.runner._running
+
+
+async def test_a_bug_outside_the_authenticator_is_logged_and_the_dialog_can_be_ended(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def conduct(_dialog: Dialog) -> Verdict:
+        return ANN
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("no log")
+
+    desk = open_desk(conduct)
+    monkeypatch.setattr(desk.runner, "_conclude", fail)
+
+    with capture_logs() as logs:
+        assert await desk.begin() == ["COMPLETE success ann"]
+    assert [entry["event"] for entry in logs] == ["authenticator failed"]
+    assert await desk.end(NO_ERROR) == ["END_REPLY ras:619"]
 
 
 async def test_closing_ends_every_task(open_desk: OpenDesk) -> None:

@@ -636,6 +636,17 @@ def test_a_broker_that_comes_while_the_worker_drains_is_told(bench: Bench) -> No
     assert bench.open(3, "B") == ["s3: DRAIN 20000 ms"]
 
 
+def test_a_task_that_is_over_delays_nothing(bench: Bench) -> None:
+    bench.begin(1)
+    bench.end(1)
+    bench.finish()
+
+    bench.delay_end()
+
+    assert bench.begin(2) == ["start 2 (2)"]
+    assert bench.end(2) == ["cancel 2 ras:619"]
+
+
 def test_other_words_of_a_broker_change_nothing(bench: Bench) -> None:
     assert bench.lines(bench.worker.message(1, Verb.ERROR, None, 0, b"", 0.0)) == []
 

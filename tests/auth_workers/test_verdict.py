@@ -49,6 +49,10 @@ def test_undecided_is_error_with_its_code() -> None:
         pytest.param(Undecided(Code("nt", 5)), id="a code of no namespace"),
         pytest.param(Granted("ann", attributes={"message": "x" * 17_000}), id="too much to say"),
         pytest.param(Granted("ann", attributes={"message": object()}), id="no such type"),
+        pytest.param(Granted("ann", attributes={1: "x"}), id="a key that is no string"),  # type: ignore[dict-item]
+        pytest.param(Granted(b"ann"), id="a name that is bytes"),  # type: ignore[arg-type]
+        pytest.param(None, id="nothing"),
+        pytest.param(True, id="yes"),
     ],
 )
 def test_a_verdict_that_cannot_be_carried_is_an_error_and_admits_nobody(verdict: Verdict) -> None:

@@ -118,6 +118,13 @@ async def test_an_unknown_kind_of_state_is_refused_without_its_password(url: str
     assert "geheim" not in str(caught.value)
 
 
+async def test_postgresql_needs_its_driver_and_says_so() -> None:
+    with pytest.raises(StateError, match="needs the Python package asyncpg") as caught:
+        await open_state("postgresql://dialgate:geheim@192.0.2.1/dialgate")
+
+    assert "geheim" not in str(caught.value)
+
+
 async def test_a_missing_directory_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StateError) as caught:
         await open_state(f"sqlite:///{tmp_path}/none/state.db")
