@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from secrets import token_bytes
 from typing import Final
@@ -85,10 +85,11 @@ async def serve(settings: Settings, life: Life) -> None:
         async with serve_http(app, broker.http), asyncio.TaskGroup() as group:
             tasks = [group.create_task(feed.pump()), group.create_task(watch_lag(lag))]
             log.info("listening", agents=broker.agents, workers=broker.workers, http=broker.http)
-            life.ready()
-            await life.stopping.wait()
-            await _drain(server, view)
-            feed.close()
+            # However this ends: HTTP waits for streams that go on.
+            with closing(feed):
+                life.ready()
+                await life.stopping.wait()
+                await _drain(server, view)
             for task in tasks:
                 task.cancel()
 

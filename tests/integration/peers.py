@@ -484,9 +484,10 @@ class Cast:
         return worker
 
     async def leave(self) -> None:
-        """Say BYE for everyone and close all connections."""
+        """Say BYE for everyone who still speaks, and close all connections."""
         peers = [peer for player in self._players for peer in player.opened]
-        await asyncio.gather(*(peer.leave() for peer in peers if not peer.is_closed))
+        speaking = [peer for peer in peers if not (peer.is_closed or peer.muted)]
+        await asyncio.gather(*(peer.leave() for peer in speaking))
         for peer in peers:
             peer.close()
 

@@ -375,8 +375,9 @@ def test_no_broker_starts_insecure_on_an_address_that_others_reach(tmp_path: Pat
     assert "insecure" in refused_at_start(tmp_path)
 
 
-def test_a_broker_without_its_secret_key_is_refused(tmp_path: Path) -> None:
-    assert dialgate("keys", "init", "--directory", tmp_path / "keys").returncode == 0
+def test_a_broker_without_its_secret_key_is_refused(tmp_path: Path, house: Path) -> None:
+    shutil.copytree(house / "keys", tmp_path / "keys")
+    (tmp_path / "keys" / "broker-broker-1.secret").unlink()
     write_broker_config(tmp_path)
 
     assert "dialgate keys new broker broker-1" in refused_at_start(tmp_path)

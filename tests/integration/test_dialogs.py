@@ -415,6 +415,7 @@ async def test_the_next_call_on_a_port_ends_the_call_before_it(pair: Pair) -> No
     """Nobody sent END for the old dialog: its owner must hear of it all the same."""
     agent, worker, old = pair
     new = await agent.begin("oslo/1")
+    await agent.peer.settled()
 
     arrived = await worker.peer.settled()
     assert any(says(message, END, old, HUNG_UP) for message in arrived)
