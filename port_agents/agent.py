@@ -87,8 +87,8 @@ class Agent:
         """The reverse."""
         self._offered: dict[bytes, set[str]] = {}
         """Links that refused a dialog, or were tried for it."""
-        self._offers: dict[str, tuple[float, list[Line]]] = {}
-        """By link that is being opened: until when, and the lines whose dialogs wait for it."""
+        self._offers: dict[str, tuple[float, list[bytes]]] = {}
+        """By link that is being opened: until when, and the dialogs that wait for it."""
         self._timers: list[tuple[float, int, Line]] = []
         self._due: dict[Line, float] = {}
         """The timer of each line that counts; others in the heap are stale."""
@@ -130,7 +130,7 @@ class Agent:
         if self.brokers.home != before:
             self._settle_in(before, now)
         route = self.brokers.route_to(link)
-        for line in offered:
+        for line in self._lines_of(offered):
             if route is not None and line.dialog is not None and line.dialog.session is None:
                 self._perform(line, line.move(route, Again.OFFERED, now), now)
         return self._done(now, wanted)
@@ -211,10 +211,10 @@ class Agent:
         for line in due:
             self._perform(line, line.tick(now), now)
         self._orders.tick(now)
-        for link, (until, lines) in list(self._offers.items()):
+        for link, (until, dialogs) in list(self._offers.items()):
             if now >= until:
                 del self._offers[link]
-                for line in lines:
+                for line in self._lines_of(dialogs):
                     self._offer(line, now)
         return self._done(now, self.brokers.tick(now))
 
@@ -299,11 +299,15 @@ class Agent:
             if (route := self.brokers.route_to(link)) is not None:
                 self._perform(line, line.move(route, Again.OFFERED, now), now)
             else:
-                until, lines = self._offers.get(link, (now + NEXT_S, []))
-                self._offers[link] = until, [*lines, line]
+                until, dialogs = self._offers.get(link, (now + NEXT_S, []))
+                self._offers[link] = until, [*dialogs, dialog.dialog]
                 self._emit(*self.brokers.open(link))
             return
         self._perform(line, line.give_up(now), now)
+
+    def _lines_of(self, dialogs: Iterable[bytes]) -> list[Line]:
+        """Return the lines of those of `dialogs` that are still open."""
+        return [self._dialogs[x] for x in dialogs if x in self._dialogs]
 
     def _report(self, lines: Sequence[Line], now: float) -> None:
         """Tell the home's observers of `lines`."""

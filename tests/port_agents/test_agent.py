@@ -35,7 +35,8 @@ from dialgate.wire.verbs import Verb
 from port_agents.agent import Action, Agent, Finished, OnPort
 from port_agents.brokers import NEXT_S, Brokers
 from port_agents.line_actions import LineSettings, StartService, StopService, WriteLine
-from port_agents.modem_actions import ModemSettings
+from port_agents.line_call import Stage
+from port_agents.modem_actions import ModemLines, ModemSettings
 from port_agents.orders import ORDER_S_MAX
 from tests.port_agents.dialog_bench import DISCONNECTED, NO_WORKER, W, code_text, new_counters
 from tests.port_agents.line_bench import SETTINGS
@@ -337,7 +338,44 @@ def test_a_verdict_accepted_before_the_broker_was_lost_stands() -> None:
     assert bench.take() == ["oslo/1: start", "+b"]
 
 
+def test_a_second_session_takes_over_at_once_when_the_home_is_lost() -> None:
+    bench = ready(ports=2)
+    bench.refuse(bench.call("oslo/1"))
+    bench.open("b")
+    bench.call("oslo/2")
+    bench.take()
+    bench.close("a")
+
+    assert bench.take() == ["s2: BEGIN d2 (2)", "-a"]
+
+
+def test_a_call_after_all_brokers_are_lost_waits_for_one() -> None:
+    bench = ready("a")
+    bench.close("a")
+    bench.call()
+
+    assert bench.take() == []
+
+
 # Moving.
+
+
+def test_a_draining_broker_is_left_at_once_for_one_that_is_open() -> None:
+    bench = ready()
+    bench.refuse(bench.call("oslo/1"))
+    bench.open("b")
+    bench.call("oslo/2")
+    bench.take()
+    bench.say(Verb.DRAIN, Drain(deadline_ms=10_000))
+
+    assert bench.take() == ["s2: BEGIN d2 (2)", "-a"]
+
+
+def test_a_drain_of_an_unknown_session_changes_nothing() -> None:
+    bench = ready()
+    bench.say(Verb.DRAIN, Drain(deadline_ms=10_000), session=9)
+
+    assert bench.take() == []
 
 
 def test_a_draining_broker_loses_the_open_dialogs_and_keeps_the_ending_ones() -> None:
@@ -576,6 +614,26 @@ def test_a_stopping_agent_waits_for_the_leases_at_most() -> None:
     bench.wait(4 + 3 * 0.5)
 
     assert bench.take() == ["-a", "finished"]
+
+
+# What ports tell, beside what is read from them.
+
+
+def test_modem_lines_drained_writes_and_services_reach_their_line() -> None:
+    bench = ready()
+    dialog = bench.call()
+    bench.decide(dialog)
+    bench.end_reply(dialog)
+    bench.do(bench.agent.service_output("oslo/1", b"$ ", bench.now))
+    lines = ModemLines(dcd=False, dsr=True, ri=False, cts=True)
+    bench.do(bench.agent.lines_changed("oslo/1", lines, bench.now))
+    bench.take()
+    bench.do(bench.agent.service_ended("oslo/1", "", bench.now))
+    line = bench.agent.lines["oslo/1"]
+    assert line.stage is Stage.LAST_WORD
+
+    bench.do(bench.agent.drained("oslo/1", bench.now))
+    assert line.stage is Stage.NONE
 
 
 # Time.

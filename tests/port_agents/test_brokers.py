@@ -298,3 +298,15 @@ def test_a_closed_links_session_is_forgotten() -> None:
 
     assert bench.closed("a") == ""
     assert [CloseLink("b")] == bench.brokers.close()
+
+
+def test_what_is_said_of_a_session_that_is_not_there_changes_nothing() -> None:
+    bench = at_home("ab")
+
+    assert bench.brokers.closed(99, bench.now) == []
+    assert bench.brokers.drain(99, bench.now) == []
+    assert bench.home == "a"
+
+
+def test_an_open_link_is_not_opened_again() -> None:
+    assert at_home("ab").brokers.open("a") == []

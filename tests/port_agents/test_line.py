@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from dialgate.codes import NO_ERROR, Raserror, Winerror
-from dialgate.wire.bodies import ERROR
+from dialgate.wire.bodies import ERROR, Send
 from dialgate.wire.verbs import Verb
 from port_agents.call import Disconnect
 from port_agents.dialog_actions import Route
 from port_agents.line_actions import LineState
 from port_agents.line_call import Stage
+from tests.port_agents.dialog_bench import W
 from tests.port_agents.line_bench import (
     GONE,
     IGNORING_DCD,
@@ -311,6 +312,13 @@ def test_a_device_that_comes_back_is_armed() -> None:
 
 
 # Prompts and answers.
+
+
+def test_what_a_worker_sends_is_shown_unchanged() -> None:
+    bench = called()
+    bench.say(Verb.SEND, Send(worker=W, seq=1, data=b"Authorised use only\r\n\x07"))
+
+    assert bench.screen == b"Authorised use only\r\n\x07"
 
 
 def test_the_time_for_an_answer_runs_from_the_prompts_last_byte() -> None:
