@@ -22,7 +22,8 @@ class _Account:
     @property
     def unspent(self) -> int:
         """What the broker may still send; BEGINs beyond the credit are no debt."""
-        return max(0, self.granted - self.spent)
+        left = self.granted - self.spent
+        return left if left > 0 else 0  # noqa: FURB136 - max() costs three times as much
 
 
 class Credit:
@@ -42,7 +43,7 @@ class Credit:
     @property
     def unspent(self) -> int:
         """BEGINs that may come unasked, over all sessions."""
-        return sum(account.unspent for account in self._accounts.values())
+        return sum([account.unspent for account in self._accounts.values()])
 
     def open(self, session: int) -> None:
         """Begin an account."""
@@ -73,8 +74,9 @@ class Credit:
         poor = [item for item in accounts.items() if item[1].granted - item[1].spent < enough]
         if not poor:
             return []
-        # The poorest first: with less free than sessions, credit goes round.
-        poor.sort(key=_unspent)
+        if len(poor) > 1:
+            # The poorest first: with less free than sessions, credit goes round.
+            poor.sort(key=_unspent)
         room = free - self.unspent
         grants: list[tuple[int, int]] = []
         for session, account in poor:

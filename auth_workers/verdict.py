@@ -13,9 +13,13 @@ from typing import Any, Final, Literal, assert_never
 from dialgate.codes import NO_ERROR, Code, Winerror
 from dialgate.errors import BodyError
 from dialgate.wire.bodies import ERROR, FAILURE, SUCCESS, Complete
-from dialgate.wire.body_codec import decode_map, encode_body
+from dialgate.wire.body_codec import decode_map, encode_map
 
 __all__ = ["Granted", "Refused", "Undecided", "Verdict", "complete_of"]
+
+
+ATTRIBUTES_BYTES_MAX: Final = 12 * 1024
+"""Most that a verdict's attributes may take of a message's 16 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,11 @@ def complete_of(verdict: Verdict, worker: bytes) -> Complete:
     """
     try:
         complete = _spell(verdict, worker)
-        if complete.attributes:
-            decode_map(encode_body(complete))  # Everything else has a bound of its own.
+        if complete.attributes:  # All else has a bound of its own.
+            packed = encode_map(complete.attributes)
+            decode_map(packed)
+            if len(packed) > ATTRIBUTES_BYTES_MAX:
+                return _spell(_MALFORMED, worker)
     except (AssertionError, AttributeError, BodyError, TypeError, ValueError):
         return _spell(_MALFORMED, worker)
     return complete
