@@ -202,15 +202,16 @@ _STREAM_HEADERS: Final = {
 async def _stream(request: web.Request, reader: Reader) -> web.StreamResponse:
     """Write what `reader` gets until the feed is closed or nobody takes it any more."""
     stream = web.StreamResponse(headers=_STREAM_HEADERS)
-    await stream.prepare(request)
-    while chunk := await reader.next():
-        try:
+    try:
+        await stream.prepare(request)
+        while chunk := await reader.next():
             async with asyncio.timeout(WRITE_S):
                 await stream.write(chunk)
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            break
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    except ConnectionResetError:
+        pass  # Whoever read has gone, as readers do.
     return stream
 
 

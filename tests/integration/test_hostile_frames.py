@@ -517,6 +517,20 @@ async def test_a_bad_request_is_refused_and_disturbs_nobody(
     assert broker.status("/livez") == 200
 
 
+async def test_observers_who_vanish_leave_no_traceback(cast: Cast, broker: Broker) -> None:
+    host, port = broker.http.rsplit(":", 1)
+    for _ in range(20):
+        with socket.create_connection((host, int(port)), timeout=5) as observer:
+            observer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            observer.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            observer.recv(100)
+        # Something to tell, whether or not the broker has noticed that nobody listens.
+        await (await cast.open_agent()).peer.leave()
+
+    await until(lambda: broker.metric("dialgate_broker_event_streams") == 0, "their end")
+    assert "Traceback" not in broker.stderr
+
+
 def test_an_observer_who_stays_does_not_hold_up_a_broker_that_stops_now(tmp_path: Path) -> None:
     with running_broker(tmp_path) as stopping:
         host, port = stopping.http.rsplit(":", 1)
