@@ -115,23 +115,21 @@ class Switchboard:
             raise Breach(
                 replies.DENIED, "hport not allowed", f"BEGIN: the key allows no {begin.hport}"
             )
-        if entry is not None and attempt <= entry.attempt:
-            self._drops[Drop.STALE_ATTEMPT] += 1
-            return ""
-        former = None
         if entry is None:
             self._counts.begun += 1
+        elif attempt <= entry.attempt:
+            self._drops[Drop.STALE_ATTEMPT] += 1
+            return ""
+        elif entry.state in {State.ENDING, State.PINNED} and entry.agent is not None:
+            self._drops[Drop.WRONG_STATE] += 1
+            return ""
         else:
-            if entry.state in {State.ENDING, State.PINNED} and entry.agent is not None:
-                self._drops[Drop.WRONG_STATE] += 1
-                return ""
             self._counts.begun_again += 1
-            former = entry.worker if entry.state == State.OWNED else None
             self._remove(entry)
         self._end_other(agent.name, begin.hport, now)
         new = Entry(agent, dialog, attempt, begin, raw, began_at=entry.began_at if entry else now)
         self._assign(new, now)
-        if entry is not None and former is not None and former is not new.worker:
+        if entry is not None and entry.state == State.OWNED and entry.worker is not new.worker:
             self._replies.end_owner(entry)
         return begin.hport
 

@@ -437,7 +437,7 @@ BUGS: Final = {
     "answer's attempt not compared": ("elif entry.attempt != attempt:", "elif False:"),
     "BEGIN not higher served": ("attempt <= entry.attempt", "attempt < entry.attempt"),
     "BEGIN lower served": ("attempt <= entry.attempt", "attempt == entry.attempt"),
-    "former owner not told": ("former is not new.worker", "False"),
+    "former owner not told": ("entry.worker is not new.worker", "False"),
     "another call of the port left open": ("if other is not None:", "if False:"),
     "another agent's BEGIN served": (
         "(entry.agent_name, entry.hport) != (agent.name, begin.hport)",

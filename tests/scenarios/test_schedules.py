@@ -86,17 +86,17 @@ class Schedule:
 
     def network_fails(self, _port: str) -> None:
         peer, broker = self.random.choice(["a", *WORKERS]), self.random.choice(BROKERS)
-        if self._connection(peer, broker) is None:
+        connection = self._connection(peer, broker)
+        if connection is None:
             return
         how = self.random.choice(["break", "cut", "hold", "hold"])
         ends = [peer, broker]
         if how == "hold":
             self.random.shuffle(ends)
         self.do(f"{how} {ends[0]} {ends[1]}")
-        held = self._connection(peer, broker)
         if how == "hold" and self.random.random() < 0.5:
             self.do(f"run {self.random.choice([0.3, 1, 2])}")
-            if self._connection(peer, broker) is held is not None:
+            if self._connection(peer, broker) is connection:
                 self.do(f"release {ends[0]} {ends[1]}")
 
     def time_passes(self, _port: str) -> None:
