@@ -180,7 +180,7 @@ class Stage:
         self._connection(sender, receiver).release(receiver)
 
     def _connection(self, one: str, other: str) -> Connection:
-        peer, broker = (other, one) if one in self.brokers else (one, other)
+        peer, broker = (one, other) if one in self.peers else (other, one)
         return self.peers[peer].connection(broker)
 
     def _agent(self, port: str) -> AgentProgram:
