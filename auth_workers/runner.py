@@ -33,7 +33,7 @@ from auth_workers.session_actions import (
     StartTask,
     Unplug,
 )
-from auth_workers.session_dialog import DISCONNECTED, Question
+from auth_workers.session_dialog import CLEAN_UP_S_MAX, DISCONNECTED, Question
 from auth_workers.verdict import Undecided, Verdict
 from dialgate.codes import Code, Raserror, Winerror, describe
 from dialgate.errors import BackendUnavailable
@@ -63,6 +63,7 @@ class Runner:
         sealer: seals the dialogs' cookies.
         transmit: sends an encoded message on a session; without effect if that is over.
         clock: monotonic seconds.
+        clean_up_s: how long tasks may take to end when the worker closes.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Runner:
         transmit: Callable[[int, bytes], None],
         *,
         clock: Callable[[], float] = time.monotonic,
+        clean_up_s: float = CLEAN_UP_S_MAX,
     ) -> None:
         self.worker = worker
         self.counts = Counts()
@@ -82,6 +84,7 @@ class Runner:
         self._sealer = sealer
         self._transmit = transmit
         self.clock = clock
+        self._clean_up_s = clean_up_s
         self._loop = asyncio.get_running_loop()
         self._log = log.bind()  # Once: binding anew costs more than what is left of the line.
         self._running: dict[int, tuple[asyncio.Task[None], Dialog]] = {}
@@ -110,13 +113,14 @@ class Runner:
                     self.left.set()
 
     async def close(self) -> None:
-        """Cancel every task, and wait until their clean-up is through."""
+        """Cancel every task, and wait for their clean-up, but no longer than it may take."""
         tasks = [task for task, _ in self._running.values()]
         for start in range(0, len(tasks), CANCELLED_PER_TURN):
             for task in tasks[start : start + CANCELLED_PER_TURN]:
                 task.cancel()
             await asyncio.sleep(0)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._clean_up_s)
 
     def _start(self, start: StartTask) -> None:
         cookies = Cookies(self._sealer, start.dialog, start.begin, start.facts)

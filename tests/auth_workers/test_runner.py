@@ -35,7 +35,12 @@ class Desk:
         self.said: list[tuple[Verb, Body]] = []
         self.worker = Worker(ME, capacity=5000, links=1)
         self.runner = Runner(
-            self.worker, conduct, Sealer(bytes(32)), self.transmit, clock=lambda: self.now
+            self.worker,
+            conduct,
+            Sealer(bytes(32)),
+            self.transmit,
+            clock=lambda: self.now,
+            clean_up_s=0.01,
         )
         self.runner.perform(self.worker.session_opened("A", 1, WELCOME, 0.0))
 
@@ -379,6 +384,26 @@ async def test_closing_ends_every_task(open_desk: OpenDesk) -> None:
     await desk.runner.close()
 
     assert ended == [D]
+
+
+async def test_closing_does_not_wait_for_a_task_that_will_not_end(open_desk: OpenDesk) -> None:
+    done = asyncio.Event()
+
+    async def conduct(dialog: Dialog) -> Verdict:
+        try:
+            await dialog.receive(b"login: ")
+        finally:
+            await done.wait()
+        return ANN
+
+    desk = open_desk(conduct)
+    await desk.begin()
+
+    await desk.runner.close()
+
+    assert len(desk.runner._running) == 1
+    done.set()
+    await desk.settle()
 
 
 async def test_a_leave_is_passed_on(open_desk: OpenDesk) -> None:
