@@ -99,7 +99,7 @@ class Port:
         self._device: SerialPort | None = None
         self._reopen_timer: asyncio.TimerHandle | None = None
         self._service: Service | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[str] | None = None
         self._service_over = asyncio.Event()
         self._flow: Flow | None = None
         self._early = bytearray()
@@ -143,8 +143,12 @@ class Port:
                 self._write_service(data)
             case Reopen(after_s):
                 self._reopen_later(after_s)
-            case StartService():
+            case StartService(_, _, first_input):
+                self._early = bytearray(first_input)
+                self._service_over.clear()
                 self._serving = self._tasks.create_task(self._serve(action))
+                # Not the task's own last step: one that is cancelled at once has no step at all.
+                self._serving.add_done_callback(self._served)
             case StopService():
                 assert self._serving is not None, "a service that was started is stopped"
                 self._serving.cancel()
@@ -210,12 +214,9 @@ class Port:
 
     # The service.
 
-    async def _serve(self, start: StartService) -> None:
-        """Run a service until it ends, or until the line has this task cancelled."""
+    async def _serve(self, start: StartService) -> str:
+        """Run a service until it ends or this task is cancelled; return why it did not start."""
         service: Service | None = None
-        failure = ""
-        self._service_over.clear()
-        self._early = bytearray(start.first_input)
         try:
             service = await start_service(
                 self._services[start.name], start.admission, _ServiceEvents(self)
@@ -229,8 +230,9 @@ class Port:
                 self._write_service(bytes(self._early))
             await self._service_over.wait()
         except ServiceError as error:
-            failure = str(error)
-            log.warning("service not started", hport=self.hport, service=start.name, reason=failure)
+            reason = str(error)
+            log.warning("service not started", hport=self.hport, service=start.name, reason=reason)
+            return reason
         finally:
             self._service = None
             if self._flow is not None:
@@ -238,7 +240,11 @@ class Port:
                 self._flow = None
             if service is not None and not await service.stop(GRACE_S):
                 log.error("service not gone", hport=self.hport, service=start.name)
-            self._events.service_ended(self.hport, failure)
+        return ""
+
+    def _served(self, task: asyncio.Task[str]) -> None:
+        failure = "" if task.cancelled() or task.exception() else task.result()
+        self._events.service_ended(self.hport, failure)
 
     def _write_service(self, data: bytes) -> None:
         if self._service is None:

@@ -1,0 +1,269 @@
+"""One port's shell on a real PTY, with real services; the agent is a list of what it was told.
+
+The test holds the master side and waits for what the agent is told, never for time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import tty
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from dialgate.settings import PortSettings, ServiceSettings
+from port_agents.call import Call
+from port_agents.line_actions import (
+    Admission,
+    LineChanged,
+    LineState,
+    Record,
+    ServiceWrite,
+    StartService,
+    StopService,
+    WriteLine,
+)
+from port_agents.modem_actions import Flush, Reopen, SetDtr
+from port_agents.port import Port
+from port_agents.serial_port import PortError
+
+SERVICES: Final = {
+    "cat": ServiceSettings(command=("/bin/cat",)),
+    "nothing": ServiceSettings(command=("/does/not/exist",)),
+    "true": ServiceSettings(command=("/bin/true",)),
+}
+ANN: Final = Admission(
+    user="ann",
+    domain="",
+    attributes={},
+    hport="oslo/1",
+    site="oslo",
+    call=bytes(16),
+    caller="",
+    connect_speed=0,
+    session_timeout_s=0,
+    idle_timeout_s=0,
+)
+
+
+class Agent:
+    """Notes what a port tells, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.received = b""
+        self.said = b""
+        self._changed = asyncio.Event()
+
+    def opened(self, hport: str, lines: object) -> None:
+        self._note("opened", hport, lines)
+
+    def closed(self, hport: str, reason: str) -> None:
+        self._note("closed", hport, reason)
+
+    def receive(self, _hport: str, data: bytes) -> None:
+        self.received += data
+        self._changed.set()
+
+    def lines_changed(self, hport: str, lines: object) -> None:
+        self._note("lines", hport, lines)
+
+    def drained(self, hport: str) -> None:
+        self._note("drained", hport)
+
+    def service_output(self, _hport: str, data: bytes) -> None:
+        self.said += data
+        self._changed.set()
+
+    def service_ended(self, hport: str, failure: str) -> None:
+        self._note("ended", hport, failure)
+
+    def record(self, hport: str, record: Record) -> None:
+        self._note("record", hport, record.kind)
+
+    def _note(self, *what: Any) -> None:
+        self.told.append(what)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Bench:
+    """A port whose device is a PTY."""
+
+    def __init__(self, directory: Path, tasks: asyncio.TaskGroup, **settings: Any) -> None:
+        self.agent = Agent()
+        self.device = directory / "tty"
+        self.master = -1
+        self.plug_in()
+        fields = {"dcd": "ignore", **settings}
+        self.port = Port(
+            PortSettings(hport="oslo/1", device=str(self.device), service="cat", **fields),
+            SERVICES,
+            self.agent,
+            tasks,
+        )
+
+    def plug_in(self) -> None:
+        self.master, slave = pty.openpty()
+        tty.setraw(slave)
+        self.device.unlink(missing_ok=True)
+        self.device.symlink_to(os.ttyname(slave))
+        os.close(slave)
+
+    def unplug(self) -> None:
+        os.close(self.master)
+        self.device.unlink()
+
+    async def call(self, service: str, first_input: bytes = b"") -> None:
+        self.port.do(StartService(service, ANN, first_input))
+
+    def told(self, what: str) -> list[tuple[Any, ...]]:
+        return [x for x in self.agent.told if x[0] == what]
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[Bench]:
+    """Run a port; what is left of its service is ended."""
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        bench = Bench(directory, tasks)
+        bench.port.open()
+        bench.port.start()
+        try:
+            yield bench
+        finally:
+            bench.port.close()
+            if bench.port._serving is not None:
+                bench.port._serving.cancel()
+
+
+async def test_a_port_tells_of_its_device_and_what_it_says(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        os.write(bench.master, b"\r\nRING\r\n")
+        await bench.agent.until(lambda: b"RING" in bench.agent.received)
+
+        assert bench.agent.told[0] == ("opened", "oslo/1", None)
+
+
+async def test_what_is_written_leaves_and_is_told_when_it_has(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        bench.port.do(WriteLine(b"ATZ\r"))
+        assert os.read(bench.master, 100) == b"ATZ\r"
+        await bench.agent.until(lambda: bool(bench.told("drained")))
+
+        bench.port.do(Flush())
+        bench.port.do(SetDtr(on=True))
+
+
+async def test_more_than_the_line_takes_is_counted(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        bench.port.do(WriteLine(bytes(60_000)))
+        bench.port.do(WriteLine(bytes(60_000)))
+
+        assert bench.port.bytes_lost == 60_000
+
+
+async def test_a_port_without_modem_lines_must_ignore_dcd(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        bench = Bench(tmp_path, tasks, dcd="auto")
+
+        with pytest.raises(PortError, match='set dcd = "ignore" for port oslo/1'):
+            bench.port.open()
+
+
+async def test_a_lost_device_is_told_of_and_opened_again_when_it_is_back(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        bench.unplug()
+        await bench.agent.until(lambda: bool(bench.told("closed")))
+        bench.port.do(Reopen(0.0))
+        await bench.agent.until(lambda: len(bench.told("closed")) == 2)
+        bench.plug_in()
+        bench.port.do(Reopen(0.0))
+        await bench.agent.until(lambda: len(bench.told("opened")) == 2)
+
+        os.write(bench.master, b"OK")
+        await bench.agent.until(lambda: bench.agent.received == b"OK")
+
+
+async def test_a_device_that_is_open_is_not_opened_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        bench.port.do(Reopen(60.0))
+        bench.port.do(Reopen(0.0))
+        os.write(bench.master, b"OK")
+        await bench.agent.until(lambda: bench.agent.received == b"OK")
+
+        assert len(bench.told("opened")) == 1
+
+
+async def test_a_service_gets_what_was_typed_before_it_was_there(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.call("cat", b"first ")
+        bench.port.do(ServiceWrite(b"second\n"))
+        await bench.agent.until(lambda: b"first second" in bench.agent.said)
+
+        bench.port.do(StopService())
+        await bench.agent.until(lambda: bool(bench.told("ended")))
+
+
+async def test_early_typing_is_bounded(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.call("cat")
+        bench.port.do(ServiceWrite(bytes(5000)))
+        await asyncio.sleep(0)
+
+        assert bench.port.bytes_lost == 5000 - 4096
+        bench.port.do(StopService())
+
+
+async def test_a_service_that_ends_by_itself_is_told_of_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.call("true")
+        await bench.agent.until(lambda: bool(bench.told("ended")))
+
+        assert bench.told("ended") == [("ended", "oslo/1", "")]
+
+
+async def test_a_service_that_cannot_be_started_is_told_with_the_reason(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.call("nothing")
+        await bench.agent.until(lambda: bool(bench.told("ended")))
+        ((_, _, failure),) = bench.told("ended")
+
+        assert "/does/not/exist" in failure
+
+
+async def test_a_service_that_is_stopped_before_it_starts_is_told_of(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.call("cat")
+        bench.port.do(StopService())
+        await bench.agent.until(lambda: bool(bench.told("ended")))
+
+        assert bench.told("ended") == [("ended", "oslo/1", "")]
+
+
+async def test_a_service_that_is_stopped_while_it_starts_is_told_of(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.call("cat")
+        await asyncio.sleep(0)
+        bench.port.do(StopService())
+        await bench.agent.until(lambda: bool(bench.told("ended")))
+
+        assert bench.told("ended") == [("ended", "oslo/1", "")]
+
+
+async def test_records_are_passed_on_and_states_change_the_watch(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        bench.port.do(Record("stop", Call(bytes(16), 0.0)))
+        bench.port.do(LineChanged(LineState.ONLINE, ""))
+        bench.port.do(LineChanged(LineState.IDLE, ""))
+
+        assert bench.told("record") == [("record", "oslo/1", "stop")]
