@@ -97,17 +97,25 @@ class CurveGate:
 
     def _right(self, frame: zmq.Frame) -> Right | Revoked:
         """Return what the sender of `frame` may, now."""
-        key = frame.get("User-Id")
-        return self._directory.right_of(str(key)) or REVOKED
+        try:
+            key = str(frame.get("User-Id"))
+        except zmq.ZMQError:
+            # No handshake of ours lets a frame through without it.
+            return REVOKED
+        return self._directory.right_of(key) or REVOKED
 
     def reload(self) -> None:
-        """Read the directory again if it has changed; a faulty one leaves the old in force."""
+        """Read the directory again if it has changed.
+
+        A key whose file is gone or unfit is refused from now on; a directory that can't be read at
+        all leaves the keys in force that were read before.
+        """
         stamp = self._changed_at()
         if stamp == self._stamp:
             return
         self._stamp = stamp
         try:
-            self._directory = load_directory(self._place)
+            self._directory = load_directory(self._place, leave_out=_tell_left_out)
         except KeyFileError as error:
             # A fault of a file, told in one line; a traceback would say less.
             log.error("keys not reloaded, the old ones stay", error=str(error))  # noqa: TRY400
@@ -143,6 +151,10 @@ class CurveGate:
 
 def _no_right(_frame: zmq.Frame) -> None:
     """Return None: no key, so no right to hold a frame against."""
+
+
+def _tell_left_out(error: KeyFileError) -> None:
+    log.error("key left out", error=str(error))
 
 
 class _Credentials:

@@ -36,7 +36,7 @@ MESSAGES_PER_FLUSH: Final = 64
 work on the first while the broker works on the next."""
 TICK_S_MAX: Final = 0.1
 """Upper bound on one wait of the timer: a wrong deadline costs this, not a hang."""
-RELOAD_S: Final = 1.0
+RELOAD_S: Final = 0.2
 """How often the gate looks for keys that were added or deleted."""
 
 

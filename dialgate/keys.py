@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -182,11 +182,17 @@ def load_pool_key(file: Path | str) -> bytes:
     return key
 
 
-def load_directory(directory: Path | str) -> Directory:
+def load_directory(
+    directory: Path | str, *, leave_out: Callable[[KeyFileError], None] | None = None
+) -> Directory:
     """Return the public keys in `directory`.
 
+    Args:
+        directory: of the keys.
+        leave_out: hears of each file that is unfit and left out; None: such a file is an error.
+
     Raises:
-        KeyFileError: it can't be read, or a file in it is unfit; none is left out silently.
+        KeyFileError: the directory can't be read, or a file in it is unfit.
     """
     place = Path(directory)
     rights: dict[str, Right] = {}
@@ -199,11 +205,20 @@ def load_directory(directory: Path | str) -> Directory:
             f"{place}: can't be read ({error.strerror}): make it with: dialgate keys init"
         ) from None
     for file in files:
-        right = _load_right(file)
-        twin = rights.setdefault(right.key, right)
-        if twin is not right:
-            raise KeyFileError(f"{file}: has the same key as {twin.role}-{twin.name}.key")
+        try:
+            _add_right(rights, file)
+        except KeyFileError as error:
+            if leave_out is None:
+                raise
+            leave_out(error)
     return Directory(rights.values())
+
+
+def _add_right(rights: dict[str, Right], file: Path) -> None:
+    right = _load_right(file)
+    twin = rights.setdefault(right.key, right)
+    if twin is not right:
+        raise KeyFileError(f"{file}: has the same key as {twin.role}-{twin.name}.key")
 
 
 def _load_right(file: Path) -> Right:

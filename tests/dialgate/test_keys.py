@@ -139,6 +139,18 @@ def test_an_unfit_public_file_is_named_and_never_left_out(
         load_directory(keys)
 
 
+def test_a_running_broker_leaves_an_unfit_file_out_and_keeps_the_others(keys: Path) -> None:
+    """Else a key that is deleted beside a faulty file would stay in force."""
+    right = create_pair(keys, "agent", "a")
+    (keys / "worker-w.key").write_text("role = ")
+    left_out: list[KeyFileError] = []
+
+    directory = load_directory(keys, leave_out=left_out.append)
+
+    assert directory.rights == (right,)
+    assert "worker-w.key" in str(left_out[0])
+
+
 def test_one_key_belongs_to_one_process(keys: Path) -> None:
     create_pair(keys, "agent", "a")
     copy = (keys / "agent-a.key").read_text().replace('name = "a"', 'name = "b"')
