@@ -293,6 +293,24 @@ class Dialogs(RuleBasedStateMachine):
             body = End(reason=NO_ERROR if normal else GONE)
             self.perform(self.hear(call, Verb.END, body, call.heard, call.session))
 
+    @precondition(lambda self: self.links)
+    @rule(call=calls, delayed=st.booleans(), which=st.integers(0, 2))
+    def agent_is_given_up_and_comes_back(self, call: Call, delayed: bool, which: int) -> None:
+        """T7, T8: the broker ends the dialog for its agent, which begins it again."""
+        if delayed:
+            self.delay_end(call, 0)
+        self.end(call, normal=False)
+        self.begin_again(call, which)
+
+    @precondition(lambda self: len(self.links) > 1)
+    @rule(call=calls, which=st.integers(0, 2))
+    def agent_moves(self, call: Call, which: int) -> None:
+        """T1, T18: what the worker says meanwhile is lost, and the old broker knows nothing yet."""
+        for link in self.links:
+            link.broken = link.broken or link.number == call.session
+        self.ask(call, 0)
+        self.begin_again(call, which)
+
     @rule(call=calls, back=st.integers(1, 3), which=st.integers(0, 2))
     def end_an_earlier_attempt(self, call: Call, back: int, which: int) -> None:
         if call.heard > back and self.links:
@@ -501,7 +519,7 @@ def _mutant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("_mutant")
 def test_a_planted_bug_is_found() -> None:
     hunt = settings(
-        max_examples=600,
+        max_examples=1000,
         stateful_step_count=40,
         deadline=None,
         phases=[Phase.generate],
