@@ -14,16 +14,16 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar, Final
 
 from dialgate.codes import Code, Raserror, Winerror
 from dialgate.errors import BodyError
-from dialgate.session import CloseLink, OpenLink, Transmit
-from dialgate.wire.bodies import Command, End, Welcome
+from dialgate.session import Transmit
+from dialgate.wire.bodies import Command, End, Error, Welcome
 from dialgate.wire.body_codec import decode_body, encode
 from dialgate.wire.verbs import Verb
+from port_agents.agent_actions import Action, Complaint, Finished, OnPort
 from port_agents.brokers import NEXT_S, Brokers, LinkAction
 from port_agents.call import Disconnect
 from port_agents.counters import Again, AgentCounters, Drop
@@ -35,27 +35,11 @@ from port_agents.modem_actions import ModemLines
 from port_agents.orders import Orders
 from port_agents.reports import lines_messages
 
-__all__ = ["Action", "Agent", "Finished", "OnPort"]
+__all__ = ["Agent"]
 
 _ANSWERED: Final = frozenset({Verb.SEND, Verb.RECEIVE, Verb.COMPLETE})
 """What only a worker sends that takes the dialog for open."""
 _STOPPED: Final = Winerror.ERROR_SHUTDOWN_IN_PROGRESS.code
-
-
-@dataclass(frozen=True, slots=True)
-class OnPort:
-    """Perform `action` on the port `hport`."""
-
-    hport: str
-    action: LineAction
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """Nothing is left to do: the agent was drained or stopped, its sessions are closed."""
-
-
-Action = OnPort | Transmit | OpenLink | CloseLink | Finished
 
 
 class Agent:
@@ -96,7 +80,8 @@ class Agent:
         self._busy: set[Line] = set()
         """Lines that a drained agent waits for."""
         self._orders = Orders(self.lines, self._perform, self._emit)
-        self._draining = False
+        self.is_draining = False
+        """Whether no calls are answered any more, until the end."""
         self._finished = False
 
     # Life.
@@ -107,14 +92,14 @@ class Agent:
 
     def drain(self, now: float) -> list[Action]:
         """Answer no calls any more; `Finished` follows when those that are there have ended."""
-        self._draining = True
+        self.is_draining = True
         for line in self.lines.values():
             self._perform(line, line.close_to_calls("draining", now), now)
         return self._done(now)
 
     def stop(self, now: float) -> list[Action]:
         """End every call now; `Finished` follows when each END is answered, or its lease over."""
-        self._draining = True
+        self.is_draining = True
         for line in self.lines.values():
             self._perform(line, line.close_to_calls("stopping", now), now)
             self._perform(line, line.cut(Disconnect.AGENT_STOPPED, _STOPPED, now), now)
@@ -260,9 +245,23 @@ class Agent:
             self._settle_in(before, now)
         return wanted
 
+    def _on_error(self, session: int, body: bytes, _now: float) -> Iterable[LinkAction]:
+        link = self.brokers.link_of(session)
+        try:
+            error = decode_body(body, Error)
+        except BodyError:
+            self.counters.drops[Drop.BAD_BODY] += 1
+        else:
+            self._emit(Complaint(link or "", error.code, error.text))
+        return ()
+
     _HANDLERS: ClassVar[
         Mapping[int, Callable[[Agent, int, bytes, float], Iterable[LinkAction]]]
-    ] = {Verb.COMMAND: _on_command, Verb.DRAIN: _on_drain}
+    ] = {
+        Verb.COMMAND: _on_command,
+        Verb.DRAIN: _on_drain,
+        Verb.ERROR: _on_error,
+    }
 
     # Brokers.
 
@@ -381,7 +380,7 @@ class Agent:
             sessions = [line.dialog.session for line in self._open if line.dialog is not None]
             links = [self.brokers.link_of(x) for x in sessions if x is not None]
             self._emit(*self.brokers.release([*links, *self._offers]))
-        if self._draining and not self._busy and not self._finished:
+        if self.is_draining and not self._busy and not self._finished:
             self._finished = True
             for line in self.lines.values():
                 self._perform(line, line.cut(Disconnect.AGENT_STOPPED, _STOPPED, now), now)

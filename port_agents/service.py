@@ -18,13 +18,15 @@ import structlog
 import uuid_utils
 
 from dialgate import http
+from dialgate.codes import describe
 from dialgate.errors import DialgateError
 from dialgate.lifecycle import Life
 from dialgate.lifecycle import main as live
 from dialgate.links import Links, link_name
 from dialgate.settings import PortSettings, Settings, require
 from dialgate.telemetry import new_registry
-from port_agents.agent import Action, Agent, Finished, OnPort
+from port_agents.agent import Agent
+from port_agents.agent_actions import Action, Complaint, Finished, OnPort
 from port_agents.brokers import Brokers
 from port_agents.call_records import record_of
 from port_agents.line_actions import LineSettings, Record, ServiceLimits
@@ -61,7 +63,7 @@ async def serve(settings: Settings, life: Life) -> None:
                 )
                 async with http.serve(app, require(settings, "agent").http):
                     shell.start()
-                    life.ready()
+                    life.ready(f"serving {len(require(settings, 'agent').ports)} ports")
                     await life.stopping.wait()
                     await shell.drain()
             except asyncio.CancelledError:
@@ -161,6 +163,8 @@ class Shell:
 
     def why_not_ready(self) -> str | None:
         """Return why calls can't be authenticated now; None when they can."""
+        if self._agent.is_draining:
+            return "draining"
         return None if self._agent.brokers.home is not None else "no broker answers"
 
     # What ports tell.
@@ -217,6 +221,8 @@ class Shell:
                     self._ports[hport].do(wanted)
                 case Finished():
                     self._finished.set()
+                case Complaint(link, code, text):
+                    log.warning("refused by broker", link=link, code=describe(code), reason=text)
                 case _:
                     self._links.do(action)
         self._arm()

@@ -1,0 +1,42 @@
+"""What an agent asks of its shell: the words of `agent`.
+
+Not the behaviour; that is `port_agents.agent`.  `Transmit`, `OpenLink` and `CloseLink`
+(dialgate.session) are its actions, too.
+
+Invariant: plain values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dialgate.codes import Code
+from dialgate.session import CloseLink, OpenLink, Transmit
+from port_agents.line_actions import Action as LineAction
+
+__all__ = ["Action", "Complaint", "Finished", "OnPort"]
+
+
+@dataclass(frozen=True, slots=True)
+class OnPort:
+    """Perform `action` on the port `hport`."""
+
+    hport: str
+    action: LineAction
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nothing is left to do: the agent was drained or stopped, its links are closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A broker has refused something: for the operator to read."""
+
+    link: str
+    code: Code
+    text: str
+
+
+Action = OnPort | Transmit | OpenLink | CloseLink | Finished | Complaint
