@@ -367,3 +367,22 @@ async def test_a_drained_agent_lets_the_call_end(site: Site) -> None:
 
     await until(lambda: not site.agent.is_running, "the agent's end", 5.0)
     assert site.agent.process.returncode == 0
+
+
+async def test_an_agent_that_is_stopped_at_once_hangs_up(site: Site) -> None:
+    """After the one before, whose agent is gone."""
+    with running("agent", site.directory / "agent.toml", site.http) as agent:
+        site.agent = agent
+        await until(site.is_idle, "the modems' being ready", 20.0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.dial + 2)
+        caller = Caller(reader, writer)
+        await log_in(caller)
+        agent.send(signal.SIGTERM)
+        agent.send(signal.SIGINT)
+        assert await caller.is_hung_up()
+        await until(lambda: not agent.is_running, "the agent's end", 5.0)
+        writer.close()
+
+    assert agent.process.returncode > 128
+    await until(lambda: site.calls()[0].kind == "stop", "the record of the call")
+    assert site.calls()[0].facts.disconnect == "agent-stopped"

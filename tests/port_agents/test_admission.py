@@ -1,0 +1,83 @@
+"""What a verdict means for its caller: limits, last words, and how long he may stay."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from dialgate.codes import NO_ERROR, Winerror
+from dialgate.wire.bodies import ERROR, FAILURE, SUCCESS
+from port_agents.admission import LAST_WORD_BYTES_MAX, Stay, admit, last_word
+from port_agents.call import Call, Disconnect
+from port_agents.dialog_actions import Verdict
+from tests.port_agents.line_bench import SETTINGS
+
+TIMED_OUT = Winerror.ERROR_TIMEOUT.code
+NOT_AVAILABLE = b"\r\nAuthentication is not available, try again later\r\n"
+
+
+def refused(**attributes: Any) -> Verdict:
+    return Verdict(FAILURE, NO_ERROR, "ann", "", attributes)
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ("no", b"\r\nno\r\n"),
+        ("one\ntwo\r\nthree", b"\r\none\r\ntwo\r\nthree\r\n"),
+        ("", b""),
+        (7, b""),
+        ("x" * 9999, b"\r\n" + b"x" * LAST_WORD_BYTES_MAX + b"\r\n"),
+    ],
+)
+def test_the_last_word_is_the_verdicts_message_in_lines_and_bounded(
+    message: object, word: bytes
+) -> None:
+    assert last_word(refused(message=message)) == (Disconnect.REFUSED, word)
+
+
+def test_a_refusal_without_a_message_says_nothing_more() -> None:
+    assert last_word(refused()) == (Disconnect.REFUSED, b"")
+
+
+def test_an_error_says_a_neutral_line_unless_the_verdict_has_one() -> None:
+    assert last_word(Verdict(ERROR, TIMED_OUT)) == (Disconnect.UNDECIDED, NOT_AVAILABLE)
+    assert last_word(Verdict(ERROR, TIMED_OUT, attributes={"message": "later"})) == (
+        Disconnect.UNDECIDED,
+        b"\r\nlater\r\n",
+    )
+
+
+def test_a_service_that_the_configuration_lacks_has_no_limits_of_its_own() -> None:
+    verdict = Verdict(SUCCESS, NO_ERROR, "ann", "", {"service": "shell", "idle_timeout_s": 5})
+    name, admission = admit(SETTINGS, Call(bytes(16), 0.0), verdict)
+
+    assert name == "shell"
+    assert (admission.session_timeout_s, admission.idle_timeout_s) == (0, 5)
+
+
+def test_a_stay_without_limits_has_no_end() -> None:
+    stay = Stay(0, 0, now=5.0)
+
+    assert (stay.deadline(), stay.over(1e9)) == (math.inf, None)
+
+
+def test_a_stay_ends_at_whichever_limit_comes_first() -> None:
+    stay = Stay(session_timeout_s=100, idle_timeout_s=10, now=0.0)
+
+    assert (stay.deadline(), stay.over(9.9), stay.over(10.0)) == (
+        10.0,
+        None,
+        Disconnect.IDLE_TIMEOUT,
+    )
+    stay.active(95.0)
+    assert (stay.deadline(), stay.over(100.0)) == (100.0, Disconnect.SESSION_TIMEOUT)
+
+
+def test_what_a_worker_says_of_a_user_stays_out_of_reprs() -> None:
+    verdict = Verdict(SUCCESS, NO_ERROR, "ann", "", {"secret": "xyzzy"})
+    _, admission = admit(SETTINGS, Call(bytes(16), 0.0), verdict)
+
+    assert "xyzzy" not in repr(verdict) + repr(admission)
