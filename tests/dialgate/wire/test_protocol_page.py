@@ -18,7 +18,7 @@ from dialgate.wire.envelope import decode_frame
 from dialgate.wire.verbs import DIALOG_VERBS, FROM_AGENT, FROM_WORKER, Role, Verb
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
-SECTIONS = dict(
+SECTIONS: dict[str, str] = dict(
     re.findall(
         r"^### (\d+ [A-Z_]+)$(.*?)(?=^### |^## |^A broker never)", PAGE, re.MULTILINE | re.DOTALL
     )
