@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.metadata import version
-from itertools import count
 from typing import Final
 
 import structlog
-import zmq
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -30,25 +25,19 @@ from auth_workers.policy import Policies
 from auth_workers.runner import Conduct, Runner
 from auth_workers.session import Worker
 from dialgate import lifecycle
-from dialgate.codes import NO_ERROR, describe
-from dialgate.errors import BodyError, StateError
+from dialgate.errors import StateError
 from dialgate.http import build_app
 from dialgate.http import serve as serve_http
-from dialgate.keys import POOL_KEY_BYTES, load_directory, load_pool_key, load_secret
+from dialgate.keys import POOL_KEY_BYTES, load_pool_key
 from dialgate.lifecycle import Life
 from dialgate.link import Link
+from dialgate.links import Links
 from dialgate.passwords import Argon2
 from dialgate.sealing import Sealer
-from dialgate.session import PeerSession, SessionClosed, SessionEvent, SessionOpened
-from dialgate.settings import Settings, WorkerSettings, parse_endpoint, require
-from dialgate.sockets import ClientKeys, require_libzmq
+from dialgate.settings import Settings, WorkerSettings, require
 from dialgate.state import check_state, open_state, shared_secret
 from dialgate.telemetry import new_registry
 from dialgate.users import find_user, replace_hash
-from dialgate.wire.bodies import Error, Hello
-from dialgate.wire.body_codec import decode_body, encode
-from dialgate.wire.limits import PROTOCOL
-from dialgate.wire.verbs import Role, Verb
 
 __all__ = ["main", "run_worker", "serve"]
 
@@ -116,7 +105,6 @@ async def run_worker(
         fault: why /readyz says no, beside the sessions.
         metrics: makes what /metrics shows.
     """
-    require_libzmq()
     worker = require(settings, "worker")
     shell = _Shell(settings, worker, conduct, sealer)
     registry = new_registry(metrics(shell.runner, shell.links, worker.capacity))
@@ -136,33 +124,24 @@ class _Shell:
     def __init__(
         self, settings: Settings, worker: WorkerSettings, conduct: Conduct, sealer: Sealer
     ) -> None:
-        instance = secrets.token_bytes(16)
+        keys = None if worker.insecure else settings.cluster.keys
+        self._links = Links(
+            "worker", worker.name, keys, capacity=worker.capacity, pools=worker.pools
+        )
         self.core = Worker(
-            instance,
+            self._links.instance,
             capacity=worker.capacity,
             links=len(worker.brokers),
             reattach_s=worker.reattach_s,
             dialog_max_s=worker.dialog_max_s,
         )
-        self.runner = Runner(self.core, conduct, sealer, self._transmit)
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._sessions: dict[int, Link] = {}
-        numbers = count(1)
-        self.links: list[Link] = []
-        for address in worker.brokers:
-            endpoint = parse_endpoint(address)
-            session = PeerSession(
-                endpoint.address,
-                Role.WORKER,
-                hello=partial(_hello, worker, instance),
-                next_session=partial(next, numbers),
-                jitter=random.random,
-            )
-            locked = endpoint.needs_curve(insecure=worker.insecure)
-            keys = _keys(settings, worker, endpoint.broker) if locked else None
-            link = Link(session, self._context, keys, partial(self._deliver, session))
-            self.links.append(link)
-        self._refusals: dict[str, str] = {}
+        self.runner = Runner(self.core, conduct, sealer, self._links.transmit)
+        self._links.connect(worker.brokers, self.core, self.runner.perform)
+
+    @property
+    def links(self) -> list[Link]:
+        """One a broker."""
+        return list(self._links.links.values())
 
     def fault(self) -> str | None:
         """Return why this worker takes no calls, or None."""
@@ -177,70 +156,20 @@ class _Shell:
 
     async def serve_until(self, stopping: asyncio.Event) -> None:
         """Serve until the core has drained, which `stopping` or an operator's DRAIN begins."""
-        while not self.runner.left.is_set():
-            if stopping.is_set() and not self.core.draining:
-                self.runner.perform(self.core.drain(DRAIN_S, self.runner.clock()))
-            self.runner.perform(self.core.tick(self.runner.clock()))
-            self._tell_refusals()
-            await asyncio.sleep(TICK_S)
+        telling = asyncio.get_running_loop().create_task(self._links.tell_refusals())
+        try:
+            while not self.runner.left.is_set():
+                if stopping.is_set() and not self.core.draining:
+                    self.runner.perform(self.core.drain(DRAIN_S, self.runner.clock()))
+                self.runner.perform(self.core.tick(self.runner.clock()))
+                await asyncio.sleep(TICK_S)
+        finally:
+            telling.cancel()
 
     async def close(self) -> None:
         """Say BYE to every broker; end every task."""
-        for link in self.links:
-            link.stop(NO_ERROR)
+        self._links.close()
         await self.runner.close()
-        self._context.destroy(linger=0)
-
-    def _transmit(self, session: int, message: bytes) -> None:
-        link = self._sessions.get(session)
-        if link is not None:
-            link.send(message)
-
-    def _deliver(self, peer: PeerSession, events: Sequence[SessionEvent], now: float) -> None:
-        link = next(link for link in self.links if link.session is peer)
-        for event in events:
-            match event:
-                case SessionOpened(address, session, welcome):
-                    log.info("session opened", broker=welcome.name, address=address)
-                    self._sessions[session] = link
-                    actions = self.core.session_opened(address, session, welcome, now)
-                case SessionClosed(address, session, code):
-                    log.warning("session over", address=address, code=describe(code))
-                    self._sessions.pop(session, None)
-                    actions = self.core.session_closed(session, code, now)
-                case (verb, dialog, attempt, body, _):
-                    if verb == Verb.ERROR:
-                        _log_error(peer.link, body)
-                    actions = self.core.message(peer.session, verb, dialog, attempt, body, now)
-            self.runner.perform(actions)
-
-    def _tell_refusals(self) -> None:
-        """Log once why a broker doesn't welcome this worker."""
-        for link in self.links:
-            refusal = link.session.refusal
-            if refusal and self._refusals.get(link.session.link) != refusal:
-                log.warning("no session", address=link.session.link, reason=refusal)
-            self._refusals[link.session.link] = refusal
-
-
-def _hello(worker: WorkerSettings, instance: bytes, session: int) -> bytes:
-    hello = Hello(
-        protocol=PROTOCOL,
-        role="worker",
-        name=worker.name,
-        instance=instance,
-        session=session,
-        version=version("dialgate"),
-        capacity=worker.capacity,
-        pools=worker.pools,
-    )
-    return encode(Verb.HELLO, hello)
-
-
-def _keys(settings: Settings, worker: WorkerSettings, broker: str) -> ClientKeys:
-    pair = load_secret(settings.cluster.keys, "worker", worker.name)
-    server = load_directory(settings.cluster.keys).broker_key(broker)
-    return ClientKeys(public=pair.public, secret=pair.secret, server=server)
 
 
 async def _pool_key(settings: Settings, state: AsyncEngine) -> bytes:
@@ -276,11 +205,3 @@ async def _watched(state: AsyncEngine) -> AsyncIterator[Callable[[], str | None]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _log_error(address: str, body: bytes) -> None:
-    try:
-        error = decode_body(body, Error)
-    except BodyError:
-        return
-    log.warning("broker refused", address=address, code=describe(error.code), text=error.text)

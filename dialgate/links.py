@@ -1,26 +1,29 @@
 """A peer's links with all of its brokers, made from the configuration.
 
 A shell, the same for agents and workers: it names the peer in HELLO, finds the keys of each broker,
-numbers the sessions over all links, and leads what they tell to the core.  It decides nothing;
-which links are open is the core's choice.
+numbers the sessions over all links, leads what they tell to the core, and lets the operator know of
+sessions and of what brokers refuse.  It decides nothing; which links are open is the core's choice.
 
 Invariant: session numbers rise over all links of the process, and its instance is its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
 from itertools import count
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, NoReturn, Protocol, TypeVar
 
 import msgspec
+import structlog
 import zmq
 
-from dialgate.codes import NO_ERROR, Code
+from dialgate.codes import NO_ERROR, Code, describe
+from dialgate.errors import BodyError
 from dialgate.keys import load_directory, load_secret
 from dialgate.link import Link
 from dialgate.session import (
@@ -35,12 +38,17 @@ from dialgate.session import (
 )
 from dialgate.settings import parse_endpoint
 from dialgate.sockets import ClientKeys, require_libzmq
-from dialgate.wire.bodies import Hello, Welcome
-from dialgate.wire.body_codec import encode
+from dialgate.wire.bodies import Error, Hello, Welcome
+from dialgate.wire.body_codec import decode_body, encode
 from dialgate.wire.limits import ID_BYTES, PROTOCOL
 from dialgate.wire.verbs import Role, Verb
 
 __all__ = ["Core", "Links", "link_name"]
+
+REFUSAL_LOOK_S: Final = 1.0
+"""How often links are asked why they are not welcome."""
+
+log = structlog.get_logger()
 
 A_co = TypeVar("A_co", covariant=True)
 A = TypeVar("A")
@@ -134,8 +142,7 @@ class Links:
         """Perform an action of a core; a message to a session that is over is dropped."""
         match action:
             case Transmit(session, message):
-                if (link := self._by_session.get(session)) is not None:
-                    link.send(message)
+                self.transmit(session, message)
             case OpenLink(name):
                 self.links[name].start()
             case CloseLink(name):
@@ -144,6 +151,22 @@ class Links:
             case CloseSession(session, code):
                 if (link := self._by_session.pop(session, None)) is not None:
                     link.close_session(code)
+
+    def transmit(self, session: int, message: bytes) -> None:
+        """Send an encoded message; without effect if the session is over."""
+        if (link := self._by_session.get(session)) is not None:
+            link.send(message)
+
+    async def tell_refusals(self) -> NoReturn:
+        """Log, once each, why brokers don't welcome this peer, until cancelled."""
+        told: dict[str, str] = {}
+        while True:
+            for name, link in self.links.items():
+                refusal = link.session.refusal
+                if refusal and told.get(name) != refusal:
+                    log.warning("no session", link=name, reason=refusal)
+                told[name] = refusal
+            await asyncio.sleep(REFUSAL_LOOK_S)
 
     def close(self) -> None:
         """Close every link, saying BYE, and let go of the sockets."""
@@ -163,11 +186,15 @@ class Links:
         for event in events:
             match event:
                 case SessionOpened(_, session, welcome):
+                    log.info("session opened", link=name, broker=welcome.name)
                     self._by_session[session] = link
                     perform(core.session_opened(name, session, welcome, now))
                 case SessionClosed(_, session, code):
                     if self._by_session.pop(session, None) is not None:
+                        log.warning("session over", link=name, code=describe(code))
                         perform(core.session_closed(session, code, now))
+                case (Verb.ERROR, _, _, body, _):
+                    _log_error(name, body)
                 case (verb, dialog, attempt, body, _):
                     session = link.session.session
                     # What came before it, in the same frames, may have closed the session.
@@ -184,3 +211,11 @@ class Links:
 
     def _greeting(self, session: int) -> bytes:
         return encode(Verb.HELLO, msgspec.structs.replace(self._hello, session=session))
+
+
+def _log_error(link: str, body: bytes) -> None:
+    try:
+        error = decode_body(body, Error)
+    except BodyError:
+        return
+    log.warning("refused by broker", link=link, code=describe(error.code), text=error.text)

@@ -20,10 +20,10 @@ from typing import ClassVar, Final
 from dialgate.codes import Code, Raserror, Winerror
 from dialgate.errors import BodyError
 from dialgate.session import Transmit
-from dialgate.wire.bodies import Command, End, Error, Welcome
+from dialgate.wire.bodies import Command, End, Welcome
 from dialgate.wire.body_codec import decode_body, encode
 from dialgate.wire.verbs import Verb
-from port_agents.agent_actions import Action, Complaint, Finished, OnPort
+from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import NEXT_S, Brokers, LinkAction
 from port_agents.call import Disconnect
 from port_agents.counters import Again, AgentCounters, Drop
@@ -245,23 +245,9 @@ class Agent:
             self._settle_in(before, now)
         return wanted
 
-    def _on_error(self, session: int, body: bytes, _now: float) -> Iterable[LinkAction]:
-        link = self.brokers.link_of(session)
-        try:
-            error = decode_body(body, Error)
-        except BodyError:
-            self.counters.drops[Drop.BAD_BODY] += 1
-        else:
-            self._emit(Complaint(link or "", error.code, error.text))
-        return ()
-
     _HANDLERS: ClassVar[
         Mapping[int, Callable[[Agent, int, bytes, float], Iterable[LinkAction]]]
-    ] = {
-        Verb.COMMAND: _on_command,
-        Verb.DRAIN: _on_drain,
-        Verb.ERROR: _on_error,
-    }
+    ] = {Verb.COMMAND: _on_command, Verb.DRAIN: _on_drain}
 
     # Brokers.
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dialgate.codes import Code
 from dialgate.session import CloseLink, OpenLink, Transmit
 from port_agents.line_actions import Action as LineAction
 
-__all__ = ["Action", "Complaint", "Finished", "OnPort"]
+__all__ = ["Action", "Finished", "OnPort"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +29,4 @@ class Finished:
     """Nothing is left to do: the agent was drained or stopped, its links are closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """A broker has refused something: for the operator to read."""
-
-    link: str
-    code: Code
-    text: str
-
-
-Action = OnPort | Transmit | OpenLink | CloseLink | Finished | Complaint
+Action = OnPort | Transmit | OpenLink | CloseLink | Finished

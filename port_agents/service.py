@@ -12,13 +12,12 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 import uuid_utils
 
 from dialgate import http
-from dialgate.codes import describe
 from dialgate.errors import DialgateError
 from dialgate.lifecycle import Life
 from dialgate.lifecycle import main as live
@@ -26,7 +25,7 @@ from dialgate.links import Links, link_name
 from dialgate.settings import PortSettings, Settings, require
 from dialgate.telemetry import new_registry
 from port_agents.agent import Agent
-from port_agents.agent_actions import Action, Complaint, Finished, OnPort
+from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import Brokers
 from port_agents.call_records import record_of
 from port_agents.line_actions import LineSettings, Record, ServiceLimits
@@ -92,6 +91,7 @@ class Shell:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
         self._finished = asyncio.Event()
+        self._telling: asyncio.Task[NoReturn] | None = None
         self._agent = Agent(
             Brokers(
                 agent.name,
@@ -135,6 +135,7 @@ class Shell:
 
     def start(self) -> None:
         """Begin to look for a broker, and make the modems ready."""
+        self._telling = self._loop.create_task(self._links.tell_refusals())
         self.perform(self._agent.start(time.monotonic()))
         for port in self._ports.values():
             port.start()
@@ -157,6 +158,8 @@ class Shell:
         """Close devices and links."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
         for port in self._ports.values():
             port.close()
         self._links.close()
@@ -221,8 +224,6 @@ class Shell:
                     self._ports[hport].do(wanted)
                 case Finished():
                     self._finished.set()
-                case Complaint(link, code, text):
-                    log.warning("refused by broker", link=link, code=describe(code), reason=text)
                 case _:
                     self._links.do(action)
         self._arm()

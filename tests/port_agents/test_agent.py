@@ -25,7 +25,6 @@ from dialgate.wire.bodies import (
     Complete,
     Drain,
     EndReply,
-    Error,
     Lines,
     Receive,
     Refused,
@@ -34,7 +33,7 @@ from dialgate.wire.body_codec import decode_body, encode_body
 from dialgate.wire.envelope import decode_frame
 from dialgate.wire.verbs import Verb
 from port_agents.agent import Agent
-from port_agents.agent_actions import Action, Complaint, Finished, OnPort
+from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import NEXT_S, Brokers
 from port_agents.line_actions import LineSettings, StartService, StopService, WriteLine
 from port_agents.line_call import Stage
@@ -178,8 +177,6 @@ class Bench:
                     self.seen.append(f"-{link}")
                 case Finished():
                     self.seen.append("finished")
-                case Complaint(link, code, text):
-                    self.seen.append(f"{link} complains: {code_text(code)} {text}")
 
     def _on_port(self, hport: str, wanted: Any) -> None:
         if isinstance(wanted, StartService):
@@ -316,14 +313,6 @@ def test_a_late_verdict_of_the_last_call_does_not_reach_the_next_one() -> None:
     bench.ask(last)
 
     assert bench.take() == ["s1: END d1 (1)", "s1: END d1 (1)"]
-
-
-def test_a_brokers_refusal_is_shown_to_the_operator() -> None:
-    bench = ready()
-    bench.say(Verb.ERROR, Error(code=Winerror.ERROR_ACCESS_DENIED.code, text="not your port"))
-    bench.say(Verb.ERROR, b"\x80")
-
-    assert bench.take() == ["a complains: win:5 not your port"]
 
 
 # Losing a broker.

@@ -41,7 +41,7 @@ from dialgate.wire.envelope import decode_frame
 from dialgate.wire.verbs import Role, Verb
 from port_agents.agent import Agent
 from port_agents.agent_actions import Action as AgentAction
-from port_agents.agent_actions import Complaint, Finished, OnPort
+from port_agents.agent_actions import Finished, OnPort
 from port_agents.brokers import Brokers
 from port_agents.counters import AgentCounters
 from port_agents.line_actions import (
@@ -511,8 +511,6 @@ class AgentProgram(PeerProgram):
                     self._on_port(hport, wanted)
                 case Finished():
                     self.world.note(f"{self.name}: finished")
-                case Complaint(text=text):
-                    self.world.note(f"{self.name}: refused by its broker, {text}")
 
     def _on_port(self, hport: str, action: object) -> None:
         now = self.world.now
