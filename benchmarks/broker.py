@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from benchmarks.figures import median, spread, table
+from benchmarks.sockets import free_ports
 from dialgate.codes import NO_ERROR, Raserror
 from dialgate.keys import create_directory, create_pair, load_directory, load_secret
 from dialgate.wire import bodies
@@ -132,7 +133,7 @@ class _Modes:
             "curve-w",
             "curve-h",
         )
-        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -269,15 +270,6 @@ insecure = {"true" if insecure else "false"}
                 lines.append(f"curve_{role}_public {pair.public.decode()}")
                 lines.append(f"curve_{role}_secret {pair.secret.decode()}")
         return "\n".join(lines)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return TCP ports of the loopback that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _listens(port: int) -> bool:

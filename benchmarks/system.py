@@ -24,6 +24,7 @@ import uvloop
 
 from benchmarks.figures import median, percentile, spread, table
 from benchmarks.ports import Ports
+from benchmarks.sockets import free_ports
 from dialgate.lifecycle import calm_collector
 
 __all__ = ["measure"]
@@ -152,6 +153,7 @@ def _end(place: Path, name: str) -> str:
 def _cluster(place: Path, cancelled: Path) -> Iterator[tuple[int, int]]:
     """Run broker and worker; give their process ids."""
     config = place / "bench.toml"
+    http = free_ports(2)
     config.write_text(
         f"""
 [cluster]
@@ -161,14 +163,14 @@ state = "sqlite:///{place}/state.db"
 name = "bench"
 agents = "{_end(place, "a")}"
 workers = "{_end(place, "w")}"
-http = "127.0.0.1:17784"
+http = "127.0.0.1:{http[0]}"
 insecure = true
 max_waiting = 10000
 [worker]
 name = "bench"
 brokers = ["{_end(place, "w")}"]
 capacity = 10000
-http = "127.0.0.1:17785"
+http = "127.0.0.1:{http[1]}"
 insecure = true
 [[policies]]
 sites = ["*"]
