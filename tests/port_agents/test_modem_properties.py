@@ -9,11 +9,13 @@ of which this test must find.
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,7 +23,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from dialgate.codes import Code
@@ -51,23 +52,23 @@ WIRINGS = (
     ModemSettings(dcd="ignore"),
     ModemSettings(dcd="ignore", rings=2, init=("ATZ", "AT+VCID=1"), caller_id_wait_ms=300),
 )
-TYPED = st.sampled_from(
-    [
-        b"ann\r\n",
-        b"\r\nNO CARRIER\r\n",
-        b"\r\n",
-        b"\r",
-        b"\nNO CARRIER\n",
-        b"\r\nNO",
-        b" CARR",
-        b"+++",
-        b"\r\nOK\r\n",
-        b"\r\nRING\r\n",
-        b"\r\nCONNECT 9600\r\n",
-        bytes(range(256)),
-    ]
+TEXTS = (
+    b"ann\r\n",
+    b"\r\nNO CARRIER\r\n",
+    b"\r\n",
+    b"\r",
+    b"\nNO CARRIER\n",
+    b"\r\nNO",
+    b" CARR",
+    b"+++",
+    b"\r\nOK\r\n",
+    b"\r\nRING\r\n",
+    b"\r\nCONNECT 9600\r\n",
+    bytes(range(256)),
 )
-NOISE = st.sampled_from([b"\xff\x00~", b"x" * 300, b"\r\n", b"\r\nCARRIER\r\n", b"AT\r"])
+NOISES = (b"\xff\x00~", b"x" * 300, b"\r\n", b"\r\nCARRIER\r\n", b"AT\r")
+FAULTS = ("", "silent", "refuses", "echo_stuck", "dcd_stuck")
+DURATIONS_S = (0.01, 0.06, 0.5, 1.0, 2.3, 6.0, 30.0)
 
 
 class Owned(WiredModem):
@@ -152,7 +153,7 @@ class ModemOnAnyLine(RuleBasedStateMachine):
             self.line.wait(patience_s)
 
     @precondition(lambda self: self.line.far.is_online)
-    @rule(data=TYPED, waits=st.booleans())
+    @rule(data=st.sampled_from(TEXTS), waits=st.booleans())
     def type(self, data: bytes, waits: bool) -> None:
         was_connected = self.line.is_connected
         if self.line.in_call:
@@ -195,7 +196,7 @@ class ModemOnAnyLine(RuleBasedStateMachine):
         self.line.do(self.line.modem.opened(lines if wired else None, self.line.now))
 
     @precondition(lambda self: not self.line.far.is_online)
-    @rule(data=NOISE)
+    @rule(data=st.sampled_from(NOISES))
     def line_is_noisy(self, data: bytes) -> None:
         self.line.do(self.line.modem.receive(data, self.line.now))
 
@@ -204,13 +205,13 @@ class ModemOnAnyLine(RuleBasedStateMachine):
             data[start : start + size] for start in range(0, len(data), size)
         ]
 
-    @rule(fault=st.sampled_from(["", "silent", "refuses", "echo_stuck", "dcd_stuck"]))
+    @rule(fault=st.sampled_from(FAULTS))
     def modem_fails(self, fault: str) -> None:
         self.heal()
         if fault:
             setattr(self.line.far.faults, fault, "ATE0" if fault == "refuses" else True)
 
-    @rule(duration_s=st.sampled_from([0.01, 0.06, 0.5, 1.0, 2.3, 6.0, 30.0]))
+    @rule(duration_s=st.sampled_from(DURATIONS_S))
     def wait(self, duration_s: float) -> None:
         self.line.wait(duration_s)
 
@@ -228,7 +229,7 @@ class ModemOnAnyLine(RuleBasedStateMachine):
         assert self.line.far.is_idle
         assert not self.line.in_call, "a call without an end"
 
-    @precondition(lambda self: self.line.is_connected)
+    @precondition(lambda self: self.line.is_connected and self.line.far.is_online)
     @rule()
     def a_caller_who_is_dropped_is_dropped(self) -> None:
         """Hang up after a good call on a good modem: on-hook within 3 s."""
@@ -251,7 +252,9 @@ class ModemOnAnyLine(RuleBasedStateMachine):
 
 
 TestModemOnAnyLine = ModemOnAnyLine.TestCase
-TestModemOnAnyLine.settings = settings(max_examples=150, stateful_step_count=30)
+TestModemOnAnyLine.settings = settings(
+    max_examples=settings().max_examples // 2, stateful_step_count=30
+)
 
 
 # Planted bugs: each class is a modem with one of them.
@@ -382,19 +385,53 @@ BUGS = [
 ]
 
 
+def walk(modem: type[Modem], seed: int, steps: int = 30) -> None:
+    """Let a seed pick the moves: the same ones at every run, and many more a second."""
+    chance = random.Random(seed)
+    machine = type("Walked", (ModemOnAnyLine,), {"modem_class": modem})()
+    machine.plug_in(chance.choice(WIRINGS), chance.randint(1, 40), chance.random() < 0.5)
+    line = machine.line
+    anytime: list[Callable[[], object]] = [
+        lambda: machine.dial(
+            chance.choice(["", "5551234", "P", "O"]), chance.choice([0.0, 0.5, 3.0])
+        ),
+        machine.owner_hangs_up,
+        machine.operator_resets,
+        machine.device_is_unplugged_and_found_again,
+        lambda: machine.modem_fails(chance.choice(FAULTS)),
+        lambda: machine.wait(chance.choice(DURATIONS_S)),
+        lambda: machine.wait(chance.choice(DURATIONS_S)),
+        machine.all_is_well_in_the_end,
+    ]
+    online: list[Callable[[], object]] = [
+        lambda: machine.type(chance.choice(TEXTS), chance.random() < 0.5)
+    ] * 4
+    for _ in range(steps):
+        moves = list(anytime)
+        moves += online if line.far.is_online else [lambda: machine.line_is_noisy(noise(chance))]
+        if line.is_connected:
+            moves.append(lambda: machine.owner_writes(chance.choice([b"login: ", b"\r\n"])))
+        if line.is_connected and line.far.is_online:
+            moves.append(machine.a_caller_who_is_dropped_is_dropped)
+        moves += [] if line.far.is_idle else [machine.caller_hangs_up]
+        chance.choice(moves)()
+        machine.every_wait_has_an_end()
+
+
+def noise(chance: random.Random) -> bytes:
+    return chance.choice(NOISES)
+
+
+def walks(modem: type[Modem], number: int) -> None:
+    for seed in range(number):
+        walk(modem, seed)
+
+
+def test_walks() -> None:
+    walks(Modem, 2 * settings().max_examples)
+
+
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_a_planted_bug_is_found(bug: type[Modem]) -> None:
-    machine = type("Buggy", (ModemOnAnyLine,), {"modem_class": bug})
-
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=1500,
-                stateful_step_count=30,
-                phases=[Phase.generate],
-                database=None,
-                derandomize=True,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        walks(bug, 2000)

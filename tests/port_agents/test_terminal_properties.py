@@ -6,13 +6,15 @@ what the echo comes to. The last test plants bugs and wants each of them found.
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Callable
 from typing import Final, Literal
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dialgate.codes import NO_ERROR, Winerror
 from port_agents.terminal import TYPE_AHEAD_BYTES_MAX, Action, Answered, Ask, Terminal, Write
@@ -25,8 +27,9 @@ ENDS: Final = [b"\r", b"\n", b"\r\n", b"\r\0"]
 EDITS: Final = [b"\b", b"\x7f", b"\x15", b"\x18"]
 NOISE: Final = [b"\x1b[A", b"\x1bOP", b"\x1bx", b"\x03", b"\x00"]
 
-atoms = st.sampled_from([b"a", b"bc", b" ", b"\xf8", *ENDS, *EDITS, *NOISE])
-typing = st.lists(atoms, max_size=12).map(b"".join)
+ATOMS: Final = [b"a", b"bc", b" ", b"\xf8", *ENDS, *EDITS, *NOISE]
+
+typing = st.lists(st.sampled_from(ATOMS), max_size=12).map(b"".join)
 echoes: st.SearchStrategy[Echo] = st.sampled_from(["on", "off", "mask"])
 
 
@@ -278,7 +281,7 @@ class TerminalMachine(RuleBasedStateMachine):
 
 
 TestTerminal = TerminalMachine.TestCase
-TestTerminal.settings = settings(max_examples=60, stateful_step_count=25)
+TestTerminal.settings = settings(max_examples=settings().max_examples // 2, stateful_step_count=25)
 
 
 class KeepsTheLineAfterATimeOut(Terminal):
@@ -330,33 +333,51 @@ class EchoesAPassword(Terminal):
         return text
 
 
-@pytest.mark.parametrize(
-    "planted",
-    [
-        KeepsTheLineAfterATimeOut,
-        AnswersTwice,
-        LosesTheRest,
-        EndsALineTwice,
-        KeepsWhatIsDiscarded,
-        ForgetsWhatWasTypedOnCancel,
-        TimesFromTheAsk,
-        EchoesAPassword,
-    ],
-)
-def test_a_planted_bug_is_found(planted: type[Terminal]) -> None:
-    class Machine(TerminalMachine):
-        factory = planted
+PLANTED: Final[list[type[Terminal]]] = [
+    KeepsTheLineAfterATimeOut,
+    AnswersTwice,
+    LosesTheRest,
+    EndsALineTwice,
+    KeepsWhatIsDiscarded,
+    ForgetsWhatWasTypedOnCancel,
+    TimesFromTheAsk,
+    EchoesAPassword,
+]
 
+
+def walk(terminal: type[Terminal], seed: int, steps: int = 25) -> None:
+    """Let a seed pick the moves: the same ones at every run, and many more a second."""
+    chance = random.Random(seed)
+    machine = type("Walked", (TerminalMachine,), {"factory": terminal})()
+
+    def ask() -> None:
+        mode: Literal["line", "raw"] = chance.choice(["line", "line", "raw"])
+        echo: Echo = chance.choice(["on", "off", "mask"])
+        limit, timeout_s = chance.choice([1, 2, 5, 100]), chance.choice([0, 1, 1, 2])
+        machine.ask(mode, echo, limit, timeout_s, discard=chance.random() < 0.3)
+
+    moves: list[Callable[[], object]] = [
+        lambda: machine.type(b"".join(chance.choices(ATOMS, k=chance.randrange(6)))),
+        ask,
+        lambda: machine.wait(chance.random() < 0.5, chance.choice([1.0, 3.0])),
+        lambda: machine.end(chance.choice(["cancel", "cancel", "reset", "hand over"])),
+    ]
+    for _ in range(steps):
+        chance.choice(moves)()
+        machine.deadlines_agree()
+        machine.what_is_kept_is_bounded()
+
+
+def walks(terminal: type[Terminal], number: int) -> None:
+    for seed in range(number):
+        walk(terminal, seed)
+
+
+def test_walks() -> None:
+    walks(Terminal, 4 * settings().max_examples)
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_bug_is_found(planted: type[Terminal]) -> None:
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(
-            Machine,
-            settings=settings(
-                max_examples=500,
-                stateful_step_count=25,
-                derandomize=True,
-                database=None,
-                phases=[Phase.generate],
-                report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        walks(planted, 2000)
