@@ -10,8 +10,13 @@ session at most that session's share of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["Credit"]
+
+SMALL_CHANGE: Final = 32
+"""The part of a share that may be missing without a READY: else each end of a dialog at a worker
+for thousands would cost one."""
 
 
 @dataclass(slots=True)
@@ -65,12 +70,13 @@ class Credit:
         Args:
             busy: dialogs that are open.
             freed: a dialog has ended or a session has come or gone, so that everyone's credit is
-                filled up; otherwise only those that have spent half of it.
+                filled up, unless what is missing is small change; otherwise only those that have
+                spent half of it.
         """
         accounts = self._accounts
         free = max(0, self._capacity - busy)
         share = -(-free // max(self._links, len(accounts)))
-        enough = share if freed else share // 2 + 1
+        enough = share - share // SMALL_CHANGE if freed else share // 2 + 1
         poor = [item for item in accounts.items() if item[1].granted - item[1].spent < enough]
         if not poor:
             return []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from dialgate.codes import Code
 from dialgate.enums import direct_members
@@ -51,8 +53,7 @@ class Info(NamedTuple):
     device_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartTask:
+class StartTask(Struct, frozen=True, gc=False):
     """Begin: start a task that conducts this dialog, and return at once."""
 
     task: int
@@ -63,8 +64,7 @@ class StartTask:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTask:
+class CancelTask(Struct, frozen=True, gc=False):
     """Stop the task; say `finished` when its clean-up is through."""
 
     task: int
@@ -79,17 +79,19 @@ class Unplug:
     why: Code
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """The Receive that runs is over."""
 
     task: int
     status: Code
-    data: bytes = field(repr=False)
+    data: bytes
+
+    def __repr__(self) -> str:
+        """Name the answer's length only: it may be a password."""
+        return f"Answer({self.task}, {self.status}, <{len(self.data)} bytes>)"
 
 
-@dataclass(frozen=True, slots=True)
-class Concluded:
+class Concluded(Struct, frozen=True, gc=False):
     """A task has come to its outcome; once a task, for logs and metrics."""
 
     task: int
@@ -99,8 +101,7 @@ class Concluded:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Replied:
+class Replied(Struct, frozen=True, gc=False):
     """END_REPLY went out for a dialog that was here; for metrics."""
 
     after_s: float

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from auth_workers.session_actions import (
@@ -91,8 +92,7 @@ _ENDED: Final = (State.DELAYED, State.ENDING)
 _OUTCOMES: Final = {SUCCESS: Outcome.SUCCESS, FAILURE: Outcome.FAILURE, ERROR: Outcome.ERROR}
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True, gc=False):
     """What an authenticator asks with a Receive; ranges as in RECEIVE (docs/protocol.md §4)."""
 
     prompt: bytes
@@ -100,9 +100,13 @@ class Question:
     """Most bytes of the answer; the port's own bound holds as well."""
     timeout_s: int
     """0 = none."""
-    cookie: bytes = field(repr=False)
+    cookie: bytes
     mode: Literal["line", "raw"] = "line"
     echo: Literal["on", "off", "mask"] = "on"
+
+    def __repr__(self) -> str:
+        """Leave the cookie out."""
+        return f"Question({self.prompt!r}, {self.mode}, echo {self.echo})"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from msgspec import Struct
+
 from dialgate.codes import Code, Winerror
 from dialgate.enums import direct_members
 from dialgate.errors import BodyError
@@ -78,8 +80,7 @@ class CloseLink:
     link: str
 
 
-@dataclass(frozen=True, slots=True)
-class Transmit:
+class Transmit(Struct, frozen=True, gc=False):
     """Send an encoded message on a session.  If it is over, the message is dropped."""
 
     session: int

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
+from msgspec import Struct
+
 from dialgate.codes import NO_ERROR, Code
 from dialgate.enums import direct_members
 from dialgate.session import Transmit
@@ -114,20 +116,21 @@ class Verdict:
         return _OUTCOMES[self.msg_id]
 
 
-@dataclass(frozen=True, slots=True)
-class Show:
+class Show(Struct, frozen=True, gc=False):
     """Write the data of a SEND to the caller."""
 
-    data: bytes = field(repr=False)
+    data: bytes
+
+    def __repr__(self) -> str:
+        """Name the data's length only."""
+        return f"Show(<{len(self.data)} bytes>)"
 
 
-@dataclass(frozen=True, slots=True)
-class CancelAsk:
+class CancelAsk(Struct, frozen=True, gc=False):
     """Withdraw the open question from the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True, gc=False):
     """There is a verdict.  On success wait for `Closed`; else say the last word and hang up."""
 
     verdict: Verdict
@@ -142,8 +145,7 @@ class Unserved:
     code: Code
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True, gc=False):
     """The dialog is over; nothing of it counts any more."""
 
     handed_over: bool

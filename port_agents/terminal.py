@@ -26,6 +26,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from dialgate.codes import NO_ERROR, Code, Winerror
 
 TYPE_AHEAD_BYTES_MAX: Final = 1024
@@ -44,8 +46,7 @@ _UNFINISHED: Final = re.compile(rb"\x1b[ -/]*(?:(\[)[ -?]*|(O))?\Z")
 _SEVEN_BITS: Final = bytes(byte & 0x7F for byte in range(256))
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True, gc=False):
     """A RECEIVE to put to the caller (protocol §4, verb 19)."""
 
     seq: int
