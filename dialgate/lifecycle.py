@@ -46,7 +46,8 @@ _DESCRIPTIONS: Final[Mapping[Program, str]] = {
 }
 _EXIT_STATUS: Final = (
     "0    drained\n1    could not start; standard error says why\n2    wrong usage\n"
-    "70   unexpected error; the log has it\n1xx  stopped at once by signal 1xx - 128"
+    "69   an address is in use\n70   unexpected error; the log has it\n"
+    "1xx  stopped at once by signal 1xx - 128"
 )
 
 ALLOCATIONS_PER_COLLECTION: Final = 50_000

@@ -59,5 +59,5 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _wrapped(text: str) -> str:
-    paragraphs = textwrap.dedent(text).strip().split("\n\n")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n")]
     return "\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in paragraphs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -45,6 +46,18 @@ def test_every_command_has_a_manual(command: str, capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert ended.value.code == 0
     assert [part for part in ("examples:", "exit status:") if part not in out] == []
+
+
+@pytest.mark.parametrize("command", ["check", "node", "users", "keys"])
+def test_a_manuals_text_is_filled_paragraphs(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+
+    description, *_ = re.split("(?m)^(positional arguments|options):$", capsys.readouterr().out)
+    paragraphs = description.split("\n\n")[1:]
+    assert [text for text in paragraphs if "  " in text] == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["chek"], ["--nonsense"]])
