@@ -41,8 +41,12 @@ SERVICES: Final = ("console", "shell", "login")
 class Site:
     """A running cluster with one agent."""
 
-    def __init__(self, directory: Path, broker: Broker, workers: list[Program]) -> None:
+    def __init__(
+        self, directory: Path, broker: Broker, workers: list[Program], stack: ExitStack
+    ) -> None:
         self.directory = directory
+        self.stack = stack
+        """Ends what is started in the tests when the module is over."""
         self.broker = broker
         self.workers = workers
         self.dial = free_port()
@@ -115,7 +119,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         )
         config = directory / "worker.toml"
         assert dialgate("users", "add", "ann", "--config", config, stdin="xyzzy\n").returncode == 0
-        site = Site(directory, broker, [first])
+        site = Site(directory, broker, [first], stack)
         stack.enter_context(second_worker(site))
         stack.enter_context(bank(site))
         port = stack.enter_context(console())
@@ -307,6 +311,26 @@ async def test_a_worker_that_is_killed_in_a_login_has_the_caller_asked_again(sit
     ((dialog,),) = [site.calls()[0].facts.dialogs]
 
     assert dialog.attempts == 2
+
+
+async def test_a_caller_does_not_notice_that_the_broker_is_restarted_in_his_login(
+    site: Site,
+) -> None:
+    """His worker re-attaches, its question waits on, and what he has typed of his answer stays."""
+    async with site.call() as caller:
+        await caller.sees(b"login: ")
+        await caller.types(b"ann\r")
+        await caller.sees(b"Password: ")
+        await caller.types(b"xy")
+        begun = site.agent.metric("dialgate_agent_begins_total")
+        site.broker.kill()
+        config = site.directory / "broker.toml"
+        site.stack.enter_context(running("broker", config, site.broker.http, "/livez"))
+        await until(
+            lambda: site.agent.metric("dialgate_agent_begins_total") > begun, "BEGIN again", 8.0
+        )
+        await caller.types(b"zzy\r")
+        await caller.sees(b"the console")
 
 
 # ---------------------------------------------------------------------------- starting and ending
