@@ -36,6 +36,7 @@ def check_machine(settings: Settings, programs: Collection[Program], findings: F
     if "agent" in programs and settings.agent is not None:
         _check_writable(File(settings.agent.spool), ("agent", "spool"), findings)
         _check_devices(settings, findings)
+        _check_commands(settings, findings)
     if "broker" in programs and settings.broker and settings.broker.operator_token_file:
         token = File(settings.broker.operator_token_file)
         _check_token(token, ("broker", "operator_token_file"), findings)
@@ -75,6 +76,24 @@ def _check_devices(settings: Settings, findings: Findings) -> None:
         elif port.dcd == "auto" and os.path.realpath(port.device).startswith("/dev/pts/"):
             what = f"needs modem lines, and {port.device} is a PTY, which has none"
             findings.fault(("agent", "ports", index, "dcd"), what, 'write dcd = "ignore"')
+
+
+def _check_commands(settings: Settings, findings: Findings) -> None:
+    """Add a warning for each command that callers would find missing.
+
+    It stops no program: what is mounted or installed later serves the next caller.
+    """
+    for name, service in settings.services.items():
+        if not service.command or findings.has_fault(("services", name, "command", 0)):
+            continue
+        command = File(service.command[0])
+        if not command.is_file():
+            what = f'"{command}" does not exist on this machine, so no caller gets to this service'
+        elif not os.access(command, os.X_OK):
+            what = f'"{command}" may not be executed, so no caller gets to this service'
+        else:
+            continue
+        findings.warning(("services", name, "command"), what, "name a program that is there")
 
 
 def _check_keys(settings: Settings, program: Program, findings: Findings) -> None:

@@ -49,6 +49,26 @@ def test_a_machine_with_everything_has_no_fault(tmp_path: Path, terminal: str) -
     assert inspect(write(tmp_path, text(tmp_path, terminal))) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("/no/such/program", "does not exist on this machine"),
+        ("/etc/passwd", "may not be executed"),
+    ],
+)
+def test_a_service_that_no_caller_could_reach_is_warned_of(
+    tmp_path: Path, terminal: str, command: str, what: str
+) -> None:
+    change = ('connect = "tcp://127.0.0.1:2001"', f'command = ["{command}"]')
+
+    faults, warnings = inspect(write(tmp_path, text(tmp_path, terminal, change)))
+
+    assert faults == []
+    assert [f"{each.key}: {each.what}" for each in warnings] == [
+        f'services.console.command: "{command}" {what}, so no caller gets to this service'
+    ]
+
+
 def test_a_missing_directory_is_named_with_the_command_that_makes_it(
     tmp_path: Path, terminal: str
 ) -> None:
