@@ -316,13 +316,12 @@ class DialogMachine(RuleBasedStateMachine):
         assert not (self.closed and self.asked and self.dialog._exchange.close())
 
 
-QUICK: Final = settings(
-    max_examples=60,
+TestDialog = DialogMachine.TestCase
+TestDialog.settings = settings(
+    max_examples=settings().max_examples // 2,
     stateful_step_count=30,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestDialog = DialogMachine.TestCase
-TestDialog.settings = QUICK
 
 
 # Planted bugs.
@@ -472,16 +471,17 @@ def walk(machine: DialogMachine, chance: random.Random, steps: int) -> None:
             return
 
 
-@pytest.mark.parametrize("mutant", [PortDialog, *MUTANTS])
-def test_a_planted_bug_is_found(mutant: type[PortDialog]) -> None:
+def walks(dialog: type[PortDialog], number: int) -> None:
     chance = random.Random(1)
+    for _ in range(number):
+        walk(DialogMachine(dialog), chance, 25)
 
-    found = False
-    for _ in range(4000):
-        try:
-            walk(DialogMachine(mutant), chance, 25)
-        except AssertionError:
-            found = True
-            break
 
-    assert found == (mutant is not PortDialog)
+def test_walks() -> None:
+    walks(PortDialog, 10 * settings().max_examples)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_planted_bug_is_found(mutant: type[PortDialog]) -> None:
+    with pytest.raises(AssertionError):
+        walks(mutant, 4000)
