@@ -30,6 +30,7 @@ __all__ = [
     "SpoolError",
     "check_format",
     "read_calls",
+    "read_unfinished",
 ]
 
 APPLICATION_ID: Final = 0x44475350
@@ -61,6 +62,13 @@ _LATEST: Final = """
     ORDER BY number DESC LIMIT ?
 """
 """The last record of each call, newest first."""
+_UNFINISHED: Final = """
+    SELECT record, call, kind, made_at, body FROM records AS first
+    WHERE kind = 'start'
+      AND NOT EXISTS (SELECT 1 FROM records WHERE call = first.call AND kind = 'stop')
+    ORDER BY number
+"""
+"""The start of each call that has no stop, oldest first."""
 
 
 class SpoolError(DialgateError):
@@ -143,11 +151,24 @@ def read_calls(path: str | Path, since: float = 0.0, limit: int = 1000) -> list[
     """
     if not Path(path).exists():
         raise SpoolError(f"{path}: no such file: has the agent of this machine been started yet?")
+    return _read(path, _LATEST, (since, limit))
+
+
+def read_unfinished(path: str | Path, agent: str) -> list[CallRecord]:
+    """Return the start records of `agent`'s calls that have no stop record, oldest first.
+
+    Raises:
+        SpoolError: the file can't be read, or is no spool.
+    """
+    return [each for each in _read(path, _UNFINISHED, ()) if each.facts.agent == agent]
+
+
+def _read(path: str | Path, query: str, parameters: tuple[float, ...]) -> list[CallRecord]:
     address = f"file:{quote(str(path))}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=5.0)) as connection:
             check_format(connection, path)
-            rows = connection.execute(_LATEST, (since, limit)).fetchall()
+            rows = connection.execute(query, parameters).fetchall()
         return [
             CallRecord(
                 record=record,

@@ -40,6 +40,8 @@ class Disconnect(StrEnum):
     OPERATOR = "operator"
     PORT_FAULT = "port-fault"
     AGENT_STOPPED = "agent-stopped"
+    AGENT_DIED = "agent-died"
+    """The agent was killed, or its machine; its next start says so of the calls it then had."""
 
 
 _DISCONNECTS: Final = {

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from dialgate.records import CallFacts, CallRecord, DialogFacts
-from port_agents.call import Call, DialogOutcome
+from port_agents.call import Call, DialogOutcome, Disconnect
 
-__all__ = ["record_of"]
+__all__ = ["record_of", "stop_of_interrupted"]
 
 
 def record_of(
@@ -59,6 +59,20 @@ def record_of(
         code=call.code,
     )
     return CallRecord(record=record, call=call.id, kind=kind, made_at=made_at, facts=facts)
+
+
+def stop_of_interrupted(start: CallRecord, *, record: bytes, made_at: float) -> CallRecord:
+    """Return the stop record of a call that its agent did not live to end.
+
+    When the caller was cut off nobody knows, so `ended_at` stays empty.
+
+    Args:
+        start: the call's start record.
+        record: 16 bytes, never used before.
+        made_at: the wall clock, seconds since 1970.
+    """
+    facts = msgspec.structs.replace(start.facts, disconnect=Disconnect.AGENT_DIED.value)
+    return msgspec.structs.replace(start, record=record, kind="stop", made_at=made_at, facts=facts)
 
 
 def _dialog_facts(outcome: DialogOutcome) -> DialogFacts:

@@ -22,12 +22,14 @@ from dialgate.errors import DialgateError
 from dialgate.lifecycle import Life
 from dialgate.lifecycle import main as live
 from dialgate.links import Links, link_name
+from dialgate.records import read_unfinished
 from dialgate.settings import PortSettings, Settings, require
 from dialgate.telemetry import new_registry
 from port_agents.agent import Agent
 from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import Brokers
-from port_agents.call_records import record_of
+from port_agents.call import Disconnect
+from port_agents.call_records import record_of, stop_of_interrupted
 from port_agents.line_actions import LineSettings, Record, ServiceLimits
 from port_agents.metrics import AgentMetrics, new_counters
 from port_agents.modem_actions import ModemLines, ModemSettings
@@ -61,6 +63,8 @@ async def serve(settings: Settings, life: Life) -> None:
                     registry=new_registry(shell.metrics), ready=shell.why_not_ready
                 )
                 async with http.serve(app, require(settings, "agent").http):
+                    # Now ports and addresses are ours: no other agent can be having those calls.
+                    await shell.end_interrupted_calls()
                     shell.start()
                     life.ready(f"serving {len(require(settings, 'agent').ports)} ports")
                     await life.stopping.wait()
@@ -132,6 +136,20 @@ class Shell:
                 errors.append(error)
         if errors:
             raise ExceptionGroup("ports that can't be opened", errors)
+
+    async def end_interrupted_calls(self) -> None:
+        """Record the end of the calls during which this agent was killed the last time.
+
+        Raises:
+            SpoolError: the spool can't be read.
+        """
+        agent = self._settings
+        starts = await asyncio.to_thread(read_unfinished, agent.spool, agent.name)
+        for start in starts:
+            self._spool.keep(stop_of_interrupted(start, record=new_id(), made_at=time.time()))
+        self._agent.counters.calls[Disconnect.AGENT_DIED] += len(starts)
+        if starts:
+            log.warning("calls were cut off when the agent died", calls=len(starts))
 
     def start(self) -> None:
         """Begin to look for a broker, and make the modems ready."""

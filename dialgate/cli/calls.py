@@ -95,10 +95,10 @@ def _short(call: CallRecord) -> dict[str, Any]:
     """Return what fits on a line."""
     facts = call.facts
     dialog = facts.dialogs[-1] if facts.dialogs else None
-    until = call.made_at if facts.ended_at is None else facts.ended_at
+    lasted = "" if facts.ended_at is None else duration(max(0.0, facts.ended_at - facts.rang_at))
     return {
         "rang": _local_time(facts.rang_at),
-        "lasted": duration(max(0.0, until - facts.rang_at)),
+        "lasted": lasted,
         "hport": facts.hport,
         "caller": facts.caller,
         "user": dialog.user if dialog else "",

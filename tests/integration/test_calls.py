@@ -410,3 +410,24 @@ async def test_an_agent_that_is_stopped_at_once_hangs_up(site: Site) -> None:
     assert agent.process.returncode > 128
     await until(lambda: site.calls()[0].kind == "stop", "the record of the call")
     assert site.calls()[0].facts.disconnect == "agent-stopped"
+
+
+async def test_the_calls_of_a_killed_agent_are_ended_by_the_next(site: Site) -> None:
+    """After the one before, whose agent is gone.  Protocol §8: exactly one stop a call."""
+    with running("agent", site.directory / "agent.toml", site.http) as agent:
+        site.agent = agent
+        await until(site.is_idle, "the modems' being ready", 20.0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.dial + 2)
+        caller = Caller(reader, writer)
+        await log_in(caller)
+        await until(lambda: site.calls()[0].kind == "start", "the record of the start")
+        call = site.calls()[0].call
+        agent.send(signal.SIGKILL)
+        await until(lambda: not agent.is_running, "the agent's end", 5.0)
+        writer.close()
+
+    with running("agent", site.directory / "agent.toml", site.http):
+        await until(lambda: site.calls()[0].kind == "stop", "the record of the stop")
+
+    (ended,) = [each for each in site.calls() if each.call == call]
+    assert (ended.facts.disconnect, ended.facts.ended_at) == ("agent-died", None)
