@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,7 @@ def numbered(prefix: str, count: int) -> set[str]:
     return {f"{prefix}{number}" for number in range(1, count + 1)}
 
 
+@cache
 def names_in(file: str) -> set[str]:
     """Return the names of a module's test functions."""
     path = TESTS / file
