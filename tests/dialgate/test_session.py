@@ -207,6 +207,16 @@ def test_three_heartbeats_of_silence_lose_the_broker() -> None:
     assert session.tick(3.0) == [SessionClosed(LINK, 1, Winerror.ERROR_TIMEOUT.code)]
 
 
+def test_its_deadline_is_the_next_ping_or_the_end_of_the_brokers_silence() -> None:
+    session = opened()
+    assert session.deadline() == 1.0
+
+    session.tick(2.5)
+    session.take_frames(2.5)
+
+    assert session.deadline() == 3.0
+
+
 def test_any_frame_is_a_sign_of_life() -> None:
     session = opened()
     session.receive(b"\xc1", 2.9)
