@@ -272,7 +272,8 @@ async def test_what_ignores_hang_up_in_groups_of_its_own_is_gone_too(rig: Rig) -
     command = await rig.run(
         "/bin/bash",
         "-c",
-        f"set -m; trap '' HUP; nohup sleep {mark} & (sleep {mark} & sleep {mark}) & "
+        f"set -m; trap '' HUP; nohup sleep {mark} >/dev/null 2>&1 & "
+        f"(sleep {mark} & sleep {mark}) & "
         f"disown -a; echo ready; sleep {mark}",
     )
     await rig.listener.hears(rb"ready")
@@ -290,7 +291,9 @@ async def test_background_jobs_of_a_shell_that_ended_by_itself_are_gone_after_st
     rig: Rig,
 ) -> None:
     mark = f"5{os.getpid()}.25"
-    command = await rig.run("/bin/bash", "-ic", f"trap '' HUP; nohup sleep {mark} & exit 7")
+    command = await rig.run(
+        "/bin/bash", "-ic", f"trap '' HUP; nohup sleep {mark} >/dev/null 2>&1 & exit 7"
+    )
     await rig.listener.until(lambda: rig.listener.ends != [])
     await eventually(lambda: len(command_lines(f"sleep\0{mark}")) == 1)
 

@@ -8,6 +8,7 @@ nothing.  The login that workers conduct is the one thing invented here: a name,
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from itertools import count
@@ -164,7 +165,7 @@ class Link:
             self.program.deliver(self, self.session.send_failed(self.program.world.now))
 
 
-class PeerProgram:
+class PeerProgram(ABC):
     """What agents and workers have in common: links."""
 
     role: Role
@@ -233,9 +234,9 @@ class PeerProgram:
             self.on_event(link, event)
         self.settle()
 
+    @abstractmethod
     def on_event(self, link: Link, event: SessionEvent) -> None:
         """Let the core work on one event."""
-        raise NotImplementedError
 
     def settle(self) -> None:
         """Send what is to be sent."""
