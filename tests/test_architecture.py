@@ -16,7 +16,7 @@ from typing import Final
 from packaging.requirements import Requirement
 
 ROOT: Final = Path(__file__).parent.parent
-PACKAGES: Final = ("auth_workers", "broker", "dialgate", "port_agents")
+PACKAGES: Final = ("auth_workers", "broker", "dialgate", "port_agents", "simulator")
 
 MODULE_LINES_MAX: Final = 399
 """A module is read in one sitting."""
@@ -133,7 +133,7 @@ def last_line(statement: ast.stmt) -> int:
 def project_files(directory: Path = ROOT) -> Iterator[Path]:
     """Yield each file of the project, whether git has it already or not."""
     for path in sorted(directory.iterdir()):
-        if path.is_symlink():
+        if path.is_symlink() or path.name == ".git":  # A worktree's is a file.
             continue
         if not path.is_dir():
             yield path
