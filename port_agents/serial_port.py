@@ -24,7 +24,7 @@ from typing import Final, Protocol
 import serial
 
 from dialgate.errors import DialgateError
-from dialgate.settings.agent import PortSettings
+from dialgate.settings import PortSettings
 from port_agents.bounded_writer import BoundedWriter
 from port_agents.modem_actions import ModemLines
 

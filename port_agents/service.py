@@ -23,16 +23,18 @@ from dialgate.lifecycle import Life
 from dialgate.lifecycle import main as live
 from dialgate.links import Links, link_name
 from dialgate.records import read_unfinished
-from dialgate.settings import PortSettings, Settings, require
+from dialgate.settings import Settings, require
 from dialgate.telemetry import new_registry
 from port_agents.agent import Agent
 from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import Brokers
 from port_agents.call import Disconnect
 from port_agents.call_records import record_of, stop_of_interrupted
-from port_agents.line_actions import LineSettings, Record, ServiceLimits
+from port_agents.descriptors import raise_limit
+from port_agents.line_actions import Record
+from port_agents.line_settings import line_settings
 from port_agents.metrics import AgentMetrics, new_counters
-from port_agents.modem_actions import ModemLines, ModemSettings
+from port_agents.modem_actions import ModemLines
 from port_agents.port import Port
 from port_agents.spool import Spool
 
@@ -51,6 +53,8 @@ def main(argv: Sequence[str]) -> int:
 
 async def serve(settings: Settings, life: Life) -> None:
     """Serve the ports until the life stops, then drain."""
+    if missing := raise_limit(len(require(settings, "agent").lines)):
+        log.warning("descriptors", reason=missing)
     spool = await Spool.open(
         require(settings, "agent").spool, lambda text: log.error("spool", reason=text)
     )
@@ -66,7 +70,7 @@ async def serve(settings: Settings, life: Life) -> None:
                     # Now ports and addresses are ours: no other agent can be having those calls.
                     await shell.end_interrupted_calls()
                     shell.start()
-                    life.ready(f"serving {len(require(settings, 'agent').ports)} ports")
+                    life.ready(f"serving {len(require(settings, 'agent').lines)} ports")
                     await life.stopping.wait()
                     await shell.drain()
             except asyncio.CancelledError:
@@ -102,7 +106,7 @@ class Shell:
                 [link_name(x) for x in agent.brokers],
                 [link_name(x) for x in agent.local_brokers],
             ),
-            [line_settings(settings, port) for port in agent.ports],
+            [line_settings(settings, port) for port in agent.lines],
             new_counters(),
             new_id,
         )
@@ -110,7 +114,7 @@ class Shell:
         self._links = Links("agent", agent.name, keys, site=agent.site)
         self._links.connect([*agent.brokers, *agent.local_brokers], self._agent, self.perform)
         self._ports = {
-            port.hport: Port(port, settings.services, self, tasks) for port in agent.ports
+            port.hport: Port(port, settings.services, self, tasks) for port in agent.lines
         }
         self.metrics: Final = AgentMetrics(
             self._agent,
@@ -268,31 +272,3 @@ def new_id() -> bytes:
     """Return a UUIDv7 (RFC 9562)."""
     made: bytes = uuid_utils.uuid7().bytes
     return made
-
-
-def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
-    """Return what a port's line needs of the configuration."""
-    agent = require(settings, "agent")
-    return LineSettings(
-        hport=port.hport,
-        site=agent.site,
-        agent=agent.name,
-        device=port.device,
-        service=port.service,
-        services={
-            name: ServiceLimits(service.session_timeout_s, service.idle_timeout_s)
-            for name, service in settings.services.items()
-        },
-        modem=ModemSettings(
-            init=port.init,
-            answer=port.answer,
-            rings=port.rings,
-            dcd=port.dcd,
-            hangup=port.hangup,
-            caller_id_wait_ms=port.caller_id_wait_ms,
-            answer_timeout_s=port.answer_timeout_s,
-            escape_guard_ms=port.escape_guard_ms,
-        ),
-        parity_strip=port.parity_strip,
-        dialog_max_s=agent.dialog_max_s,
-    )

@@ -122,7 +122,7 @@ def _agent_rights(options: argparse.Namespace, settings: Settings) -> tuple[str,
     if options.hports:
         return site, options.hports
     if ours:
-        return site, [port.hport for port in ours.ports]
+        return site, [port.hport for port in ours.lines]
     if site:
         return site, [f"{site}/*"]
     print(

@@ -7,21 +7,25 @@ is made from there (`reference`).
 
 from __future__ import annotations
 
-from dialgate.settings.agent import AgentSettings, PortSettings, ServiceSettings
+from dialgate.settings.agent import AgentSettings, ServiceSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.document import PROGRAMS, Program, Settings, require
 from dialgate.settings.endpoints import Endpoint, HostPort, parse_endpoint, parse_host_port
+from dialgate.settings.lines import BankSettings, PortSettings
 from dialgate.settings.loader import inspect, load
+from dialgate.settings.models import ModelSettings, model_of
 from dialgate.settings.worker import AuthenticatorSettings, PolicySettings, WorkerSettings
 
 __all__ = [
     "PROGRAMS",
     "AgentSettings",
     "AuthenticatorSettings",
+    "BankSettings",
     "BrokerSettings",
     "ClusterSettings",
     "Endpoint",
     "HostPort",
+    "ModelSettings",
     "PolicySettings",
     "PortSettings",
     "Program",
@@ -30,6 +34,7 @@ __all__ = [
     "WorkerSettings",
     "inspect",
     "load",
+    "model_of",
     "parse_endpoint",
     "parse_host_port",
     "require",

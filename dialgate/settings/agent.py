@@ -1,66 +1,17 @@
-"""`[agent]`, `[[agent.ports]]` and `[services.NAME]`: the modems and what is behind them."""
+"""`[agent]` and `[services.NAME]`: the process that has the lines, and what is behind them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from dialgate.settings.kinds import Hport, Name, Timeout
+from dialgate.settings.kinds import Name, Timeout
+from dialgate.settings.lines import PORTS_MAX, BankSettings, PortSettings, placed_in_bank
+from dialgate.settings.locator import Path
 
-__all__ = ["PORTS_MAX", "AgentSettings", "PortSettings", "ServiceSettings"]
-
-PORTS_MAX = 512
-
-ModemCommand = Annotated[
-    str,
-    Meta(pattern=r"\A[ -~]{1,80}\Z", description="a modem command of 1 to 80 ASCII characters"),
-]
-
-
-class PortSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One modem on one serial line."""
-
-    hport: Hport
-    """The port's name in the whole cluster, as `oslo/1`."""
-    device: str
-    """The serial device: a tty or PTY, best by its name under `/dev/serial/by-path`."""
-    service: Name
-    """The service that an admitted caller gets when the verdict names none."""
-    baud: Annotated[int, Meta(ge=50, le=4_000_000)] = 38_400
-    """Speed between machine and modem, in bit/s."""
-    bytesize: Literal[5, 6, 7, 8] = 8
-    """Data bits."""
-    parity: Literal["none", "even", "odd", "mark", "space"] = "none"
-    """Parity between machine and modem."""
-    stopbits: Literal[1, 2] = 1
-    """Stop bits."""
-    rtscts: bool = True
-    """Hardware flow control."""
-    xonxoff: bool = False
-    """Software flow control; it takes two characters from the caller."""
-    rings: Annotated[int, Meta(ge=1, le=30)] = 1
-    """The ring at which the call is answered."""
-    init: Annotated[tuple[ModemCommand, ...], Meta(max_length=32)] = (
-        "ATZ",
-        "ATE0Q0V1X4&C1&D2S0=0",
-    )
-    """Commands that make the modem ready, sent in order, each answered OK."""
-    answer: ModemCommand = "ATA"
-    """The command that answers a call."""
-    dcd: Literal["auto", "ignore"] = "auto"
-    """`auto`: the carrier-detect line says whether the caller is there. `ignore`: the device has
-    no modem lines (every PTY), so the modem's NO CARRIER says it."""
-    hangup: Literal["auto", "dtr", "escape"] = "auto"
-    """How to hang up: drop DTR, or `+++` and ATH. `auto`: DTR where there are modem lines."""
-    escape_guard_ms: Annotated[int, Meta(ge=0, le=10_000)] = 1000
-    """Silence before and after `+++`: register S12 of the modem, plus a little."""
-    answer_timeout_s: Annotated[int, Meta(ge=1, le=255)] = 60
-    """How long answering may take until CONNECT."""
-    caller_id_wait_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
-    """How long to wait for caller id after the last ring before answering."""
-    parity_strip: bool = False
-    """Clear the eighth bit of what callers type: for terminals set to 7 bits and parity."""
+__all__ = ["AgentSettings", "ServiceSettings"]
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,8 +34,23 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Speak without CURVE. Allowed with brokers on loopback addresses only."""
     dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600
     """The longest that one caller's authentication may take."""
-    ports: Annotated[tuple[PortSettings, ...], Meta(min_length=1, max_length=PORTS_MAX)]
-    """The modems, each a `[[agent.ports]]` table."""
+    ports: Annotated[tuple[PortSettings, ...], Meta(max_length=PORTS_MAX)] = ()
+    """Single ports, each a `[[agent.ports]]` table."""
+    banks: Annotated[tuple[BankSettings, ...], Meta(max_length=PORTS_MAX)] = ()
+    """Ports by the row, each row a `[[agent.banks]]` table."""
+
+    @property
+    def lines(self) -> tuple[PortSettings, ...]:
+        """All ports: the single ones, then those of the banks."""
+        return tuple(port for _, port in self.placed_lines())
+
+    def placed_lines(self) -> Iterator[tuple[Path, PortSettings]]:
+        """Yield all ports, each with the table that it comes from."""
+        for index, port in enumerate(self.ports):
+            yield ("agent", "ports", index), port
+        for index, bank in enumerate(self.banks):
+            for port in placed_in_bank(bank):
+                yield ("agent", "banks", index), port
 
 
 class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from dialgate.settings.endpoints import (
     parse_host_port,
 )
 from dialgate.settings.findings import Findings, spell
+from dialgate.settings.line_checks import check_lines
 from dialgate.settings.locator import Path
 
 __all__ = ["check_document", "curve_endpoints"]
@@ -54,7 +55,7 @@ def check_document(settings: Settings, findings: Findings) -> None:
     _check_state(settings, findings)
     _check_endpoints(settings, findings)
     _check_listeners(settings, findings)
-    _check_ports(settings, findings)
+    check_lines(settings, findings)
     _check_services(settings, findings)
     _check_policies(settings, findings)
 
@@ -154,27 +155,6 @@ def _check_clashes(listeners: dict[Path, HostPort], findings: Findings) -> None:
         seen.append((path, address))
 
 
-def _check_ports(settings: Settings, findings: Findings) -> None:
-    if settings.agent is None:
-        return
-    hports: dict[str, int] = {}
-    devices: dict[str, int] = {}
-    for index, port in enumerate(settings.agent.ports):
-        path: Path = ("agent", "ports", index)
-        first = hports.setdefault(port.hport, index)
-        if first != index:
-            what = f'"{port.hport}" is the name of agent.ports[{first}] too'
-            findings.fault((*path, "hport"), what, "give each port a name of its own")
-        first = devices.setdefault(port.device, index)
-        if first != index:
-            what = f'"{port.device}" is the device of agent.ports[{first}] too'
-            findings.fault((*path, "device"), what, "give each port a device of its own")
-        if port.hangup == "dtr" and port.dcd == "ignore":
-            what = "is dtr, but a device without modem lines has no DTR"
-            findings.fault((*path, "hangup"), what, 'write "escape" or "auto"')
-        _check_name(port.service, settings.services, (*path, "service"), "services", findings)
-
-
 def _check_name(
     name: str, known: Collection[str], path: Path, table: str, findings: Findings
 ) -> None:
@@ -210,12 +190,12 @@ def _check_policies(settings: Settings, findings: Findings) -> None:
         what = "is missing, so every caller would be turned away"
         findings.fault(("policies",), what, "add a [[policies]] table")
     if settings.agent is not None and settings.policies:
-        for index, port in enumerate(settings.agent.ports):
+        for path, port in settings.agent.placed_lines():
             if not any(
                 policy.matches(settings.agent.site, port.hport) for policy in settings.policies
             ):
                 findings.warning(
-                    ("agent", "ports", index),
+                    path,
                     f'no policy matches site "{settings.agent.site}" and port "{port.hport}"',
                     "its callers are turned away: widen the sites or ports of a policy",
                 )

@@ -10,6 +10,7 @@ from dialgate.errors import ConfigError, Fault
 from dialgate.settings.agent import AgentSettings, ServiceSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.kinds import Name
+from dialgate.settings.models import ModelSettings
 from dialgate.settings.worker import AuthenticatorSettings, PolicySettings, WorkerSettings
 
 __all__ = ["PROGRAMS", "Program", "Settings", "require"]
@@ -30,6 +31,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The auth worker of this machine."""
     agent: AgentSettings | None = None
     """The port agent of this machine."""
+    models: dict[Name, ModelSettings] = {}
+    """Kinds of modems beside those that are known, by name."""
     services: dict[Name, ServiceSettings] = {}
     """What admitted callers are connected to, by name."""
     policies: tuple[PolicySettings, ...] = ()

@@ -69,13 +69,14 @@ def _check_token(file: File, path: Path, findings: Findings) -> None:
 
 def _check_devices(settings: Settings, findings: Findings) -> None:
     assert settings.agent is not None
-    for index, port in enumerate(settings.agent.ports):
+    for path, port in settings.agent.placed_lines():
         what = serial_device_fault(port.device)
         if what is not None:
-            findings.fault(("agent", "ports", index, "device"), what, "name a tty or PTY")
+            key = "device" if path[1] == "ports" else "devices"
+            findings.fault((*path, key), what, "name a tty or PTY")
         elif port.dcd == "auto" and os.path.realpath(port.device).startswith("/dev/pts/"):
             what = f"needs modem lines, and {port.device} is a PTY, which has none"
-            findings.fault(("agent", "ports", index, "dcd"), what, 'write dcd = "ignore"')
+            findings.fault((*path, "dcd"), what, 'write dcd = "ignore"')
 
 
 def _check_commands(settings: Settings, findings: Findings) -> None:
@@ -125,11 +126,10 @@ def _check_rights(settings: Settings, directory: Directory, findings: Findings) 
     if not right.may_be_at(agent.site):
         what = f'"{agent.site}" is not the site of {file}'
         findings.fault(("agent", "site"), what, f"write {right.site}, or mend the key file's site")
-    for index, port in enumerate(agent.ports):
+    for path, port in agent.placed_lines():
         if not right.may_speak_for(port.hport):
             what = f'{file} may not speak for "{port.hport}"'
-            place: Path = ("agent", "ports", index, "hport")
-            findings.fault(place, what, "add it to hports there and at the brokers")
+            findings.fault((*path, "hport"), what, "add it to hports there and at the brokers")
 
 
 def _key(load: Callable[[], T], path: Path, findings: Findings) -> T | None:

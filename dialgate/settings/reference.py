@@ -15,9 +15,11 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import FieldInfo
 
-from dialgate.settings.agent import AgentSettings, PortSettings, ServiceSettings
+from dialgate.settings.agent import AgentSettings, ServiceSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.conversion import describe, fields_of
+from dialgate.settings.lines import BankSettings, LineOptions, PortSettings
+from dialgate.settings.models import MODELS, ModelSettings
 from dialgate.settings.worker import AuthenticatorSettings, PolicySettings, WorkerSettings
 
 __all__ = ["field_docs", "page"]
@@ -28,6 +30,8 @@ _TABLES: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[worker]", WorkerSettings),
     ("[agent]", AgentSettings),
     ("[[agent.ports]]", PortSettings),
+    ("[[agent.banks]]", BankSettings),
+    ("[models.NAME]", ModelSettings),
     ("[services.NAME]", ServiceSettings),
     ("[[policies]]", PolicySettings),
     ("[authenticators.NAME]", AuthenticatorSettings),
@@ -77,11 +81,31 @@ A process with the public keys of several brokers says in each address which one
 def page() -> str:
     """Return the whole page as Markdown."""
     tables = "\n".join("\n".join(_table(title, kind)) for title, kind in _TABLES)
-    return f"{_HEAD}\n{tables}\n{_KEY_FILES}"
+    return f"{_HEAD}\n{tables}\n{_models()}\n{_KEY_FILES}"
+
+
+def _models() -> str:
+    """Return the table of the models that are known."""
+    rows = "\n".join(
+        f"| `{name}` | {' '.join(f'`{command}`' for command in model.init)} "
+        f"| {f'`{model.caller_id}`' if model.caller_id else 'none'} | {model.hangup} |"
+        for name, model in MODELS.items()
+    )
+    head = "| Model | `init` | `caller_id` | `hangup` |\n|---|---|---|---|"
+    return f"## Known models of modems\n\n{head}\n{rows}\n"
 
 
 def field_docs(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Return the words under each field of `kind`, as one line each."""
+    docs: dict[str, str] = {}
+    for declared in reversed(kind.__mro__):
+        if issubclass(declared, msgspec.Struct) and declared is not msgspec.Struct:
+            docs |= _own_docs(declared)
+    return {name: docs[name] for name in kind.__struct_fields__ if name in docs}
+
+
+def _own_docs(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the words under the fields that `kind` itself declares."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(definition, ast.ClassDef)
     docs: dict[str, str] = {}
@@ -103,6 +127,8 @@ def _table(title: str, kind: type[msgspec.Struct]) -> Iterator[str]:
     yield f"## `{title}`\n\n{inspect.getdoc(kind)}\n"
     yield "| Key | Value | Default | Meaning |\n|---|---|---|---|"
     for name, (field, hint) in fields_of(kind).items():
+        if kind is BankSettings and name in LineOptions.__struct_fields__:
+            continue
         cells = (describe(hint), _default(field), docs[name])
         row = " | ".join(cell.replace("|", "\\|") for cell in cells)
         yield f"| `{name}` | {row} |"

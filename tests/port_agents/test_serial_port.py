@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 import serial
 
-from dialgate.settings.agent import PortSettings
+from dialgate.settings import PortSettings
 from port_agents import serial_port
 from port_agents.bounded_writer import WRITE_BYTES_MAX
 from port_agents.modem_actions import ModemLines

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dialgate.errors import ConfigError
-from dialgate.settings import Settings, inspect, load, require
+from dialgate.settings import PortSettings, Settings, inspect, load, require
 from tests.dialgate.sample import SAMPLE, altered, write
 
 
@@ -39,8 +39,8 @@ def test_what_is_not_said_has_the_documented_default(tmp_path: Path) -> None:
     assert (broker.queue_timeout_ms, broker.max_waiting) == (10_000, 1000)
     assert (broker.errors_max, broker.penalty_s) == (20, 10)
     assert (worker.reattach_s, worker.dialog_max_s, worker.pools) == (30, 600, ("default",))
-    assert (port.baud, port.rings, port.dcd, port.hangup) == (38_400, 1, "auto", "auto")
-    assert port.init == ("ATZ", "ATE0Q0V1X4&C1&D2S0=0")
+    assert (port.baud, port.rings, port.dcd, port.hangup) == (38_400, 1, "auto", "")
+    assert (port.model, port.init) == ("", ())
     assert (policy.tries, policy.login_timeout_s, policy.retry_delay_s) == (3, 60, 2.0)
     assert (policy.login_prompt, policy.password_prompt) == ("login: ", "Password: ")
     assert policy.refusal == "Login incorrect"
@@ -69,7 +69,7 @@ def test_a_program_without_its_table_is_told_so(tmp_path: Path) -> None:
 FAULTS = [
     # a key alone
     ("nam = 'x'\n" + SAMPLE, ("1: nam: is no key that is known here: remove it, or use one of: "
-     "cluster, broker, worker, agent, services, policies, authenticators")),
+     f"{', '.join(Settings.__struct_fields__)}")),
     (altered(('name = "broker-1"', 'nmae = "broker-1"\nname = "b"')),
      "6: broker.nmae: is no key that is known here: did you mean name?"),
     (altered(('name = "broker-1"', "")),
@@ -90,8 +90,7 @@ FAULTS = [
      "10: broker.insecure: is 1: write true or false"),
     (altered(("baud = 38400", "heartbeat_ms = 38400")),
      ("27: agent.ports[0].heartbeat_ms: is no key that is known here: remove it, or use one of: "
-     "hport, device, service, baud, bytesize, parity, stopbits, rtscts, xonxoff, rings, init, "
-     "answer, dcd, hangup, escape_guard_ms, answer_timeout_s, caller_id_wait_ms, parity_strip")),
+     f"{', '.join(PortSettings.__struct_fields__)}")),
     (altered(("baud = 38400", 'dcd = "ignroe"')),
      """27: agent.ports[0].dcd: is 'ignroe': write "auto" or "ignore\""""),
     (altered(("baud = 38400", "stopbits = 3")), "27: agent.ports[0].stopbits: is 3: write 1 or 2"),
@@ -246,7 +245,7 @@ def test_more_than_512_ports_are_refused(tmp_path: Path) -> None:
 
     assert len(require(load(write(tmp_path, full)), "agent").ports) == 512
     assert faults_of(write(tmp_path, over)) == [
-        "24: agent.ports: is a list of 513: write a list of 1 to 512 tables"
+        "24: agent.ports: is a list of 513: write a list of 0 to 512 tables"
     ]
 
 

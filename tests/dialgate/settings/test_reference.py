@@ -11,8 +11,10 @@ import pytest
 from dialgate.settings import (
     AgentSettings,
     AuthenticatorSettings,
+    BankSettings,
     BrokerSettings,
     ClusterSettings,
+    ModelSettings,
     PolicySettings,
     PortSettings,
     ServiceSettings,
@@ -25,8 +27,10 @@ PAGE: Final = Path(__file__).parents[3] / "docs" / "configuration.md"
 TABLES: Final = [
     AgentSettings,
     AuthenticatorSettings,
+    BankSettings,
     BrokerSettings,
     ClusterSettings,
+    ModelSettings,
     PolicySettings,
     PortSettings,
     ServiceSettings,

@@ -1,0 +1,88 @@
+"""Faults of the ports: names and devices used twice, options that don't go together.
+
+As in `checks`, everything here follows from the file alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dialgate.settings.agent import AgentSettings
+from dialgate.settings.document import Settings
+from dialgate.settings.findings import Findings, spell
+from dialgate.settings.lines import NUMBER, PORTS_MAX, LineOptions, expand
+from dialgate.settings.locator import Path
+from dialgate.settings.models import MODELS, model_of
+
+__all__ = ["check_lines"]
+
+_EXAMPLE: Final = 'write it as "/dev/ttyD{0..63}"'
+
+
+def check_lines(settings: Settings, findings: Findings) -> None:
+    """Add every fault of the agent's ports and banks."""
+    agent = settings.agent
+    if agent is None:
+        return
+    _check_banks(agent, findings)
+    _check_number(agent, findings)
+    _check_doubles(agent, findings)
+    for index, port in enumerate(agent.ports):
+        _check_options(port, ("agent", "ports", index), settings, findings)
+    for index, bank in enumerate(agent.banks):
+        _check_options(bank, ("agent", "banks", index), settings, findings)
+
+
+def _check_banks(agent: AgentSettings, findings: Findings) -> None:
+    for index, bank in enumerate(agent.banks):
+        path: Path = ("agent", "banks", index)
+        try:
+            size = len(expand(bank.devices))
+        except ValueError as error:
+            findings.fault((*path, "devices"), f'"{bank.devices}" {error}', _EXAMPLE)
+            continue
+        if NUMBER not in bank.hport and size > 1:
+            what = f'"{bank.hport}" is one name for {size} ports'
+            findings.fault((*path, "hport"), what, f'write it as "{bank.hport}/{NUMBER}"')
+
+
+def _check_number(agent: AgentSettings, findings: Findings) -> None:
+    number = len(agent.lines)
+    if number > PORTS_MAX:
+        what = f"has {number} ports, and an agent has {PORTS_MAX} at most"
+        findings.fault(("agent", "banks"), what, "let another agent have some of them")
+    elif not number and not agent.banks:
+        findings.fault(("agent", "ports"), "is missing", "add a [[agent.ports]] table")
+
+
+def _check_doubles(agent: AgentSettings, findings: Findings) -> None:
+    hports: dict[str, Path] = {}
+    devices: dict[str, Path] = {}
+    for path, port in agent.placed_lines():
+        if port.hport in hports:
+            what = f'"{port.hport}" is the name of {spell(hports[port.hport])} too'
+            findings.fault((*path, "hport"), what, "give each port a name of its own")
+        if port.device in devices:
+            what = f'"{port.device}" is the device of {spell(devices[port.device])} too'
+            key = "device" if path[1] == "ports" else "devices"
+            findings.fault((*path, key), what, "give each port a device of its own")
+        hports.setdefault(port.hport, path)
+        devices.setdefault(port.device, path)
+
+
+def _check_options(line: LineOptions, path: Path, settings: Settings, findings: Findings) -> None:
+    if line.hangup == "dtr" and line.dcd == "ignore":
+        what = "is dtr, but a device without modem lines has no DTR"
+        findings.fault((*path, "hangup"), what, 'write "escape" or "auto"')
+    if line.service not in settings.services:
+        others = ", ".join(sorted(settings.services))
+        mend = f"add [services.{line.service}]" + (f"; there are: {others}" if others else "")
+        findings.fault((*path, "service"), f'"{line.service}" is not defined', mend)
+    model = model_of(line, settings.models)
+    if model is None:
+        known = ", ".join(sorted({*MODELS, *settings.models}))
+        what = f'"{line.model}" is no model that is known here'
+        findings.fault((*path, "model"), what, f"add [models.{line.model}]; there are: {known}")
+    elif line.caller_id and not model.caller_id:
+        what = f'is true, but the model "{line.model}" has no command for it'
+        findings.fault((*path, "caller_id"), what, "remove it, or give [models] a caller_id")
