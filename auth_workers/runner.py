@@ -51,6 +51,8 @@ _TIMEOUT: Final = Undecided(Winerror.ERROR_TIMEOUT.code)
 Conduct = Callable[[Dialog], Awaitable[Verdict]]
 """Conducts a dialog to its verdict: `Policies.conduct`, or a stand-in of tests and benchmarks."""
 
+_Rare = StartTask | CancelTask | Unplug | Concluded | Replied | Leave
+
 log = structlog.get_logger()
 
 
@@ -94,23 +96,28 @@ class Runner:
     def perform(self, actions: Iterable[Action]) -> None:
         """Do what the core says, in its order."""
         for action in actions:
-            match action:
-                case Transmit(session, message):
-                    self._transmit(session, message)
-                case Answer(task, status, data):
-                    self._running[task][1].answer(status, data)
-                case StartTask():
-                    self._start(action)
-                case CancelTask(task):
-                    self._doom(task)
-                case Unplug(task, why):
-                    self._running[task][1].unplug(why)
-                case Concluded():
-                    self._conclude(action)
-                case Replied(after_s):
-                    self.counts.replies.observe(after_s)
-                case Leave():
-                    self.left.set()
+            # Three of four are of these: a fourth of what `match` takes for them.
+            if isinstance(action, Transmit):
+                self._transmit(action.session, action.message)
+            elif isinstance(action, Answer):
+                self._running[action.task][1].answer(action.status, action.data)
+            else:
+                self._act(action)
+
+    def _act(self, action: _Rare) -> None:
+        match action:
+            case StartTask():
+                self._start(action)
+            case Concluded():
+                self._conclude(action)
+            case CancelTask(task):
+                self._doom(task)
+            case Unplug(task, why):
+                self._running[task][1].unplug(why)
+            case Replied(after_s):
+                self.counts.replies.observe(after_s)
+            case Leave():
+                self.left.set()
 
     async def close(self) -> None:
         """Cancel every task, and wait for their clean-up, but no longer than it may take."""

@@ -55,6 +55,7 @@ class Undecided:
 
 Verdict = Granted | Refused | Undecided
 
+_PLAIN: Final = frozenset({str, int, bool})
 _MALFORMED: Final = Undecided(Winerror.ERROR_INVALID_DATA.code)
 
 
@@ -69,12 +70,18 @@ def complete_of(verdict: Verdict, worker: bytes) -> Complete:
         complete = _spell(verdict, worker)
         if complete.attributes:  # All else has a bound of its own.
             packed = encode_map(complete.attributes)
-            decode_map(packed)
+            if not all(map(_is_plain, complete.attributes.items())):
+                decode_map(packed)
             if len(packed) > ATTRIBUTES_BYTES_MAX:
                 return _spell(_MALFORMED, worker)
     except (AssertionError, AttributeError, BodyError, TypeError, ValueError):
         return _spell(_MALFORMED, worker)
     return complete
+
+
+def _is_plain(item: tuple[object, object]) -> bool:
+    """Return whether an attribute surely reads back as it is: text, a number, yes or no."""
+    return item[0].__class__ is str and item[1].__class__ in _PLAIN
 
 
 def _spell(verdict: Verdict, worker: bytes) -> Complete:

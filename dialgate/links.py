@@ -48,6 +48,8 @@ __all__ = ["Core", "Links", "link_name"]
 REFUSAL_LOOK_S: Final = 1.0
 """How often links are asked why they are not welcome."""
 
+_ERROR: Final = int(Verb.ERROR)
+
 log = structlog.get_logger()
 
 A_co = TypeVar("A_co", covariant=True)
@@ -184,22 +186,22 @@ class Links:
     ) -> None:
         link = self.links[name]
         for event in events:
-            match event:
-                case SessionOpened(_, session, welcome):
-                    log.info("session opened", link=name, broker=welcome.name)
-                    self._by_session[session] = link
-                    perform(core.session_opened(name, session, welcome, now))
-                case SessionClosed(_, session, code):
-                    if self._by_session.pop(session, None) is not None:
-                        log.warning("session over", link=name, code=describe(code))
-                        perform(core.session_closed(session, code, now))
-                case (Verb.ERROR, _, _, body, _):
+            if isinstance(event, SessionOpened):
+                log.info("session opened", link=name, broker=event.welcome.name)
+                self._by_session[event.session] = link
+                perform(core.session_opened(name, event.session, event.welcome, now))
+            elif isinstance(event, SessionClosed):
+                if self._by_session.pop(event.session, None) is not None:
+                    log.warning("session over", link=name, code=describe(event.code))
+                    perform(core.session_closed(event.session, event.code, now))
+            else:
+                verb, dialog, attempt, body, _ = event
+                session = link.session.session
+                if verb == _ERROR:
                     _log_error(name, body)
-                case (verb, dialog, attempt, body, _):
-                    session = link.session.session
-                    # What came before it, in the same frames, may have closed the session.
-                    if session in self._by_session:
-                        perform(core.message(session, verb, dialog, attempt, body, now))
+                # What came before it, in the same frames, may have closed the session.
+                elif session in self._by_session:
+                    perform(core.message(session, verb, dialog, attempt, body, now))
 
     def _client_keys(self, endpoint: str) -> ClientKeys | None:
         parsed = parse_endpoint(endpoint)
