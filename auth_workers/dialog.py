@@ -190,6 +190,10 @@ class Dialog:
             user=progress.user if user is None else user,
         )
 
+    def charge(self) -> None:
+        """Use a try up that no question used up; the next cookies say so."""
+        self.progress = replace(self.progress, tries=self.progress.tries + 1)
+
     @contextmanager
     def delayed_end(self) -> Iterator[None]:
         """Delay an End that comes meanwhile: it is answered 0 and the task is not cancelled.

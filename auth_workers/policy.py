@@ -1,8 +1,8 @@
 """Which policy a call falls under, and how a dialog is conducted by it.
 
 The first policy that matches site and port decides.  Without one nobody gets in: the verdict is
-ERROR, since no user was refused.  Of a policy's authenticators the first is asked, and the next
-only when it can't be asked itself; a refusal is final.
+ERROR, since no user was refused.  Each try is judged by the first of a policy's authenticators, and
+by the next only when that can't be asked.
 
 Invariant: a caller never gets more tries than his policy grants, over all workers; and one who has
 used them up without a decision, because workers died, is not refused for it.
@@ -17,11 +17,18 @@ from typing import Any, Final
 import structlog
 from msgspec.structs import replace
 
-from auth_workers.authenticators import Authenticator, Terms
+from auth_workers.authenticators import (
+    Authenticator,
+    Login,
+    Result,
+    Terms,
+    Unavailable,
+    ask,
+)
 from auth_workers.dialog import Dialog
+from auth_workers.login import log_in
 from auth_workers.verdict import Granted, Undecided, Verdict
 from dialgate.codes import Mprerror, Raserror
-from dialgate.errors import BackendUnavailable
 from dialgate.settings import PolicySettings
 
 __all__ = ["Policies"]
@@ -50,7 +57,7 @@ class Policies:
         self.misses = 0
         """Dialogs for which no policy matched."""
         self.unavailable: Counter[str] = Counter(dict.fromkeys(authenticators, 0))
-        """Dialogs in which an authenticator could not be asked, by its name."""
+        """Tries in which an authenticator could not be asked, by its name."""
 
     def find(self, site: str, hport: str) -> PolicySettings | None:
         """Return the policy for a port; None: there is none, so nobody gets in."""
@@ -63,8 +70,7 @@ class Policies:
         """Conduct `dialog` to its verdict.
 
         Raises:
-            BackendUnavailable: none of the policy's authenticators could be asked.
-            TimeoutError, DialogEnded, DialogFault: of the dialog.
+            DialogEnded, DialogFault: of the dialog.
         """
         policy = self.find(dialog.facts.site, dialog.hport)
         if policy is None:
@@ -79,20 +85,20 @@ class Policies:
             return Undecided(NO_TRY_LEFT)
         if policy.banner and not dialog.resumed:
             await dialog.send(_shown(f"{policy.banner}\n"))
-        verdict = await self._ask(policy, dialog)
+        verdict = await log_in(dialog, _terms(policy), lambda login: self._judge(policy, login))
         return _with_attributes(verdict, policy) if isinstance(verdict, Granted) else verdict
 
-    async def _ask(self, policy: PolicySettings, dialog: Dialog) -> Verdict:
-        terms = _terms(policy)
+    async def _judge(self, policy: PolicySettings, login: Login) -> Result:
+        """Return what the first of the policy's authenticators that can be asked says of a try."""
+        result: Result = Unavailable("the policy has no authenticator")
         for name in policy.authenticators:
-            dialog.note(step=name)
-            try:
-                return await self._authenticators[name].authenticate(dialog, terms)
-            except BackendUnavailable as error:
-                self.unavailable[name] += 1
-                # The reason says it all: there is no fault of ours to trace.
-                log.error("authenticator unavailable", authenticator=name, reason=str(error))  # noqa: TRY400
-        raise BackendUnavailable("no authenticator of the policy can be asked")
+            login.dialog.note(step=name)
+            result = await ask(self._authenticators[name], login)
+            if not isinstance(result, Unavailable):
+                break
+            self.unavailable[name] += 1
+            log.error("authenticator unavailable", authenticator=name, reason=result.reason)
+        return result
 
 
 def _terms(policy: PolicySettings) -> Terms:

@@ -4,20 +4,26 @@
     assert await caller.meets(authenticator) == Granted("ann")
     assert caller.screen == b"login: Password: "
 
-The dialog is the real one; only the port is played.  The caller types one line for each Receive,
-or does one of the things that `Event` names.  With `cookie`, he comes back from an earlier worker.
+    caller = Caller(b"secret")
+    assert await caller.tries("ann", authenticator) == Accepted("ann")
+
+Dialog and login are the real ones; only the port is played, and no pause is made.  The caller types
+one line for each Receive, or does one of the things that `Event` names.  With `cookie`, he comes
+back from an earlier worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
 from enum import Enum
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from auth_workers.authenticators import Authenticator, Terms
+from auth_workers.authenticators import Authenticator, Login, Result, Terms, ask
 from auth_workers.cookie import Cookies
 from auth_workers.dialog import Dialog, DialogEnded
+from auth_workers.login import log_in
 from auth_workers.session_actions import Info
 from auth_workers.session_dialog import DISCONNECTED, PENDING, Question
 from auth_workers.verdict import Verdict
@@ -27,6 +33,8 @@ from dialgate.wire.bodies import Begin, Facts
 from dialgate.wire.body_codec import encode_body
 
 __all__ = ["FACTS", "TERMS", "Caller", "Event"]
+
+_T = TypeVar("_T")
 
 DIALOG: Final = b"dialog".ljust(16, b".")
 
@@ -43,12 +51,12 @@ FACTS: Final = Facts(
 TERMS: Final = Terms(
     tries_max=3,
     answer_s=60,
-    retry_delay_s=0.0,
+    retry_delay_s=2.0,
     login_prompt=b"login: ",
     password_prompt=b"Password: ",
     refusal="Login incorrect",
 )
-"""The policy's defaults, without the pause."""
+"""The policy's defaults."""
 
 
 class Event(Enum):
@@ -87,11 +95,13 @@ class Caller:
         """What he was shown, his own typing apart."""
         self.questions: list[Question] = []
         """Every Receive, in order."""
+        self.pauses: list[float] = []
+        """How long he was let wait after each failed try, seconds."""
         self.end_delayed = False
         """Whether End would be answered 0 now."""
         self._script = deque(script)
         self._info = Info(NO_ERROR, 0, facts.device)
-        self._task: asyncio.Task[Verdict] | None = None
+        self._task: asyncio.Task[Any] | None = None
         begin = Begin(
             hport="oslo/1", call=bytes(16), seq=seq, cookie=cookie, facts=encode_body(facts)
         )
@@ -101,18 +111,44 @@ class Caller:
         """The dialog as an authenticator sees it."""
 
     async def meets(self, authenticator: Authenticator, terms: Terms = TERMS) -> Verdict:
-        """Go through the dialog with `authenticator` and return its verdict.
+        """Log in where `authenticator` judges each try; return the verdict.
 
         Raises:
             DialogEnded: the caller hung up before there was one.
         """
-        self._task = asyncio.ensure_future(authenticator.authenticate(self.dialog, terms))
+        login = log_in(
+            self.dialog,
+            terms,
+            lambda login: ask(authenticator, login),
+            pause=self._pause,
+        )
+        return await self.goes_through(login)
+
+    async def tries(self, user: str, authenticator: Authenticator, terms: Terms = TERMS) -> Result:
+        """Give `user` as the name, and return what `authenticator` says of this one try.
+
+        Raises:
+            DialogEnded: the caller hung up before it said anything.
+        """
+        login = Login(self.dialog, user, terms)
+        return await self.goes_through(ask(authenticator, login))
+
+    async def goes_through(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run `work`, which speaks with him through `dialog`; his hang-up cancels it.
+
+        Raises:
+            DialogEnded: he hung up before the end.
+        """
+        self._task = task = asyncio.create_task(work)
         try:
-            return await self._task
+            return await task
         except asyncio.CancelledError:
-            if not self._task.cancelled():
+            if not task.cancelled():
                 raise
             raise DialogEnded from None
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
 
     # What the dialog speaks through (`auth_workers.dialog.Port`).
 

@@ -1,19 +1,35 @@
-"""Sources of truth about users, one module each.
+"""Sources of truth about users, one module each, and the interface that third parties write for.
 
-An authenticator conducts a dialog and comes to a verdict.  It is stateless: what it needs of other
-calls is in the cluster's state, and what it needs of this one in the dialog's cookie.  Refusing is
-a verdict; an exception means that nothing was decided, and never counts against the user.
+An authenticator judges one try of a caller: `authenticate` asks what it needs to know and says
+accepted, rejected or unavailable.  The name is asked, tries are counted and pauses are made before
+and around it (`auth_workers.login`), and which authenticators a caller meets is the policy's.
+
+It keeps nothing between calls: what it needs of other calls is in the cluster's state.  Invariant:
+"unavailable" is neither "rejected" nor "accepted"; whatever an authenticator raises is an ERROR
+for the caller and never counts against the user.  docs/authenticators.md has a worked example.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from auth_workers.dialog import Dialog
-from auth_workers.verdict import Verdict
+from dialgate.codes import Code, Raserror, Winerror
+from dialgate.errors import BackendUnavailable
+from dialgate.passwords import PASSWORD_BYTES_MAX
 
-__all__ = ["Authenticator", "Terms"]
+__all__ = [
+    "Accepted",
+    "Authenticator",
+    "Login",
+    "Rejected",
+    "Result",
+    "Terms",
+    "Unavailable",
+    "ask",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +48,125 @@ class Terms:
     """Said after every failed try, whatever was wrong."""
 
 
-class Authenticator(Protocol):
-    """Decides who a caller is."""
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The caller is whom he says he is."""
 
-    async def authenticate(self, dialog: Dialog, terms: Terms) -> Verdict:
-        """Ask the caller and return the verdict.
+    user: str
+    """Never empty; at most 256 bytes of UTF-8.  Mostly `login.user`."""
+    domain: str = ""
+    roles: tuple[str, ...] = ()
+    """What the policy may choose a service by."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Of COMPLETE: service, session_timeout_s, idle_timeout_s, callback_number, message, class …"""
 
-        A guess is asked for with `charge=True`, so that its try is used up before it is checked.
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The caller is not whom he says he is, or may not."""
+
+    code: Code = Winerror.ERROR_LOGON_FAILURE.code
+    """Why, for the log; the caller isn't told."""
+    message: str = ""
+    """Said to the caller instead of the policy's one text.  Empty is best: it tells nothing."""
+    final: bool = False
+    """No further try in this call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Nobody could be asked, so nothing is decided; raising `BackendUnavailable` says the same."""
+
+    reason: str
+    """One line for the log: what, where, how to mend.  No answer of the caller."""
+    code: Code = Raserror.ERROR_AUTH_INTERNAL.code
+    """Of the verdict; never 0."""
+
+
+Result = Accepted | Rejected | Unavailable
+
+
+class Login:
+    """One try of a caller: the name that he gave, and what he is asked about it.
+
+    Several authenticators may judge the same try.  Invariant: a try's first question uses it up
+    before its answer is known, and the password is asked for once.
+
+    Args:
+        dialog: to ask him through.
+        user: as typed, in the spelling in which names are stored (`dialgate.users`).
+        terms: the policy's.
+    """
+
+    __slots__ = ("_password", "accepted", "charged", "dialog", "terms", "user")
+
+    def __init__(self, dialog: Dialog, user: str, terms: Terms) -> None:
+        self.dialog = dialog
+        self.user = user
+        self.terms = terms
+        self.accepted: list[Accepted] = []
+        """What authenticators that were asked before said, where all of a chain must accept."""
+        self.charged = False
+        """Whether this try is used up."""
+        self._password: bytes | None = None
+
+    async def password(self) -> bytes:
+        """Return the caller's password, which he is asked for once a try, with the policy's prompt.
 
         Raises:
-            BackendUnavailable: there is nobody to ask, so nothing is decided.
+            TimeoutError, DialogEnded, DialogFault: of the dialog; let them pass.
+        """
+        if self._password is None:
+            self._password = await self.ask(self.terms.password_prompt)
+        return self._password
+
+    async def ask(
+        self,
+        prompt: bytes,
+        *,
+        echo: Literal["on", "off", "mask"] = "off",
+        limit: int = PASSWORD_BYTES_MAX,
+    ) -> bytes:
+        """Ask for a password, a code, the answer to a challenge; the first uses the try up.
+
+        Args:
+            prompt: shown unchanged.
+            echo: what the caller sees of his answer.
+            limit: most bytes of the answer.
+
+        Raises:
+            TimeoutError, DialogEnded, DialogFault: of the dialog; let them pass.
+        """
+        charge, self.charged = not self.charged, True
+        return await self.dialog.receive(
+            prompt, echo=echo, timeout_s=self.terms.answer_s, limit=limit, charge=charge
+        )
+
+
+class Authenticator(Protocol):
+    """Decides whether a caller is whom he says he is."""
+
+    async def authenticate(self, login: Login) -> Result:
+        """Judge one try.
+
+        Secrets are asked for with `login.password` and `login.ask`, so that the try is used up
+        before the guess is checked; `login.dialog.send` shows what is no question.  An End cancels
+        the task wherever it waits.
+
+        Raises:
+            BackendUnavailable: as `Unavailable`.
             TimeoutError, DialogEnded, DialogFault: of the dialog; let them pass.
         """
         ...
+
+
+async def ask(authenticator: Authenticator, login: Login) -> Result:
+    """Return what `authenticator` says of a try, one that can't be asked included.
+
+    Raises:
+        TimeoutError, DialogEnded, DialogFault: of the dialog.
+    """
+    try:
+        return await authenticator.authenticate(login)
+    except BackendUnavailable as error:
+        return Unavailable(str(error))

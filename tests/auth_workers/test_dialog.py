@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
-from auth_workers.authenticators import Terms
 from auth_workers.cookie import Progress
 from auth_workers.dialog import AnswerTooLong, Dialog, DialogEnded, DialogFault
 from auth_workers.session_actions import Info
 from auth_workers.testing import FACTS, Caller, Event
-from auth_workers.verdict import Granted, Verdict
 from dialgate.codes import NO_ERROR, Raserror, Winerror
 
-ANN: Final = Granted("ann")
 
-
-class Doing:
-    """An authenticator made of a function."""
-
-    def __init__(self, work: Callable[[Dialog], Awaitable[object]]) -> None:
-        self._work = work
-
-    async def authenticate(self, dialog: Dialog, terms: Terms) -> Verdict:
-        await self._work(dialog)
-        return ANN
+async def meet(caller: Caller, work: Callable[[Dialog], Coroutine[Any, Any, None]]) -> None:
+    await caller.goes_through(work(caller.dialog))
 
 
 async def test_an_answer_comes_back_to_whom_asked_for_it() -> None:
@@ -38,7 +27,7 @@ async def test_an_answer_comes_back_to_whom_asked_for_it() -> None:
         answers.append(await dialog.receive(b"two? ", echo="mask", limit=8, timeout_s=5))
 
     caller = Caller(b"1", b"2")
-    await caller.meets(Doing(work))
+    await meet(caller, work)
 
     assert answers == [b"1", b"2"]
     assert caller.screen == b"one? two? "
@@ -51,7 +40,7 @@ async def test_raw_receives_are_neither_edited_nor_echoed() -> None:
         assert await dialog.receive_raw(limit=10) == b"\x01\x02"
 
     caller = Caller(b"\x01\x02")
-    await caller.meets(Doing(work))
+    await meet(caller, work)
 
     assert (caller.questions[0].mode, caller.questions[0].echo) == ("raw", "off")
 
@@ -61,7 +50,7 @@ async def test_a_text_longer_than_the_port_takes_goes_out_in_pieces() -> None:
         await dialog.send(b"x" * 2500)
 
     caller = Caller()
-    await caller.meets(Doing(work))
+    await meet(caller, work)
 
     assert caller.screen == b"x" * 2500
 
@@ -72,7 +61,7 @@ async def test_silence_is_a_timeout() -> None:
             await dialog.receive(b"? ")
         assert dialog.info().last_error == Winerror.ERROR_TIMEOUT.code
 
-    assert await Caller(Event.SAY_NOTHING).meets(Doing(work)) == ANN
+    await meet(Caller(Event.SAY_NOTHING), work)
 
 
 async def test_a_line_that_is_too_long_is_no_answer() -> None:
@@ -80,7 +69,7 @@ async def test_a_line_that_is_too_long_is_no_answer() -> None:
         with pytest.raises(AnswerTooLong):
             await dialog.receive(b"? ", limit=4)
 
-    assert await Caller(b"12345").meets(Doing(work)) == ANN
+    await meet(Caller(b"12345"), work)
 
 
 async def test_getinfo_tells_that_a_receive_runs_and_then_its_status() -> None:
@@ -94,7 +83,7 @@ async def test_getinfo_tells_that_a_receive_runs_and_then_its_status() -> None:
         await asking
         told.append(dialog.info())
 
-    await Caller(b"12345").meets(Doing(work))
+    await meet(Caller(b"12345"), work)
 
     assert told == [
         Info(NO_ERROR, 0, FACTS.device),
@@ -112,7 +101,7 @@ async def test_a_second_receive_while_one_runs_is_refused_with_616() -> None:
         assert caught.value.code == Raserror.ERROR_ASYNC_REQUEST_PENDING.code
         assert await first == b"1"
 
-    assert await Caller(b"1").meets(Doing(work)) == ANN
+    await meet(Caller(b"1"), work)
 
 
 async def test_the_answer_of_a_receive_that_was_given_up_is_nobodys() -> None:
@@ -127,7 +116,7 @@ async def test_the_answer_of_a_receive_that_was_given_up_is_nobodys() -> None:
         await asyncio.sleep(0)
         assert await dialog.receive(b"name? ") == b"ann"
 
-    assert await Caller(b"123456", b"ann").meets(Doing(work)) == ANN
+    await meet(Caller(b"123456", b"ann"), work)
 
 
 async def test_a_hang_up_cancels_whoever_waits_and_his_clean_up_runs() -> None:
@@ -140,7 +129,7 @@ async def test_a_hang_up_cancels_whoever_waits_and_his_clean_up_runs() -> None:
             cleaned.append(True)
 
     with pytest.raises(DialogEnded):
-        await Caller(Event.HANG_UP).meets(Doing(work))
+        await meet(Caller(Event.HANG_UP), work)
     assert cleaned == [True]
 
 
@@ -158,7 +147,7 @@ async def test_a_hang_up_waits_for_the_end_of_a_block_that_delays_it() -> None:
 
     caller = Caller(Event.HANG_UP)
     with pytest.raises(DialogEnded):
-        await caller.meets(Doing(work))
+        await meet(caller, work)
 
     assert done == ["written down"]
     assert not caller.end_delayed
@@ -169,7 +158,7 @@ async def test_without_a_hang_up_the_block_ends_quietly() -> None:
         with dialog.delayed_end():
             await dialog.receive(b"? ")
 
-    assert await Caller(b"1").meets(Doing(work)) == ANN
+    await meet(Caller(b"1"), work)
 
 
 async def test_a_guess_is_charged_when_it_is_asked_for() -> None:
@@ -184,7 +173,7 @@ async def test_a_guess_is_charged_when_it_is_asked_for() -> None:
             await dialog.receive(b"password? ", charge=True)
         seen.append(dialog.progress)
 
-    await Caller(b"ann", Event.SAY_NOTHING).meets(Doing(work))
+    await meet(Caller(b"ann", Event.SAY_NOTHING), work)
 
     assert seen == [
         Progress(step="local", user="ann", tries=0),
@@ -201,7 +190,7 @@ async def test_what_cannot_be_started_charges_nothing() -> None:
         await first
         assert dialog.progress.tries == 0
 
-    await Caller(b"1").meets(Doing(work))
+    await meet(Caller(b"1"), work)
 
 
 def test_a_dialog_knows_whether_the_caller_was_asked_before() -> None:
