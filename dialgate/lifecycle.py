@@ -15,7 +15,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -53,6 +54,10 @@ _EXIT_STATUS: Final = (
 ALLOCATIONS_PER_COLLECTION: Final = 50_000
 """Python's own 700 look through the open dialogs again and again, for a third of a broker's time;
 what a dialog leaves behind is freed by counting references, without any collection."""
+
+SUPERVISOR: Final = "DIALGATE_SUPERVISOR"
+"""Environment variable: process id of what keeps this program.  When that is gone, however it
+ended, the program stops at once, as after a second SIGTERM."""
 
 log = structlog.get_logger()
 
@@ -172,12 +177,15 @@ async def _supervised(serve: Callable[[Life], Coroutine[Any, Any, None]]) -> int
     task = loop.create_task(serve(life))
     forced: list[int] = []
 
+    def stop_now(number: int, **why: str) -> None:
+        log.warning("stopping now", **why)
+        forced.append(number)
+        task.cancel()
+
     def on_signal(number: int) -> None:
         name = signal.Signals(number).name
         if life.stopping.is_set():
-            log.warning("stopping now", signal=name)
-            forced.append(number)
-            task.cancel()
+            stop_now(number, signal=name)
         else:
             log.info("draining", signal=name)
             notifier.tell(STOPPING=1, STATUS="draining")
@@ -187,7 +195,8 @@ async def _supervised(serve: Callable[[Life], Coroutine[Any, Any, None]]) -> int
         loop.add_signal_handler(number, on_signal, number)
     watchdog = loop.create_task(_feed(notifier)) if notifier.watchdog_s else None
     try:
-        await task
+        with _supervisor_watched(loop, lambda: stop_now(signal.SIGHUP, supervisor="gone")):
+            await task
     except asyncio.CancelledError:
         if not forced:
             raise
@@ -197,6 +206,37 @@ async def _supervised(serve: Callable[[Life], Coroutine[Any, Any, None]]) -> int
             watchdog.cancel()
     log.info("stopped")
     return 0
+
+
+@contextmanager
+def _supervisor_watched(
+    loop: asyncio.AbstractEventLoop, gone: Callable[[], None]
+) -> Iterator[None]:
+    """Call `gone`, once, when the process has ended that keeps this one (`SUPERVISOR`).
+
+    Without it the program would hold devices and addresses against the node that is started next.
+    """
+    supervisor = os.environ.get(SUPERVISOR, "")
+    if not supervisor.isdecimal():
+        yield
+        return
+    try:
+        ended = os.pidfd_open(int(supervisor))
+    except ProcessLookupError:
+        loop.call_soon(gone)
+        yield
+        return
+
+    def told() -> None:
+        loop.remove_reader(ended)
+        gone()
+
+    loop.add_reader(ended, told)
+    try:
+        yield
+    finally:
+        loop.remove_reader(ended)
+        os.close(ended)
 
 
 async def _feed(notifier: Notifier) -> None:

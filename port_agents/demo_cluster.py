@@ -24,6 +24,7 @@ from typing import Final
 import aiohttp
 
 from dialgate.errors import DialgateError
+from dialgate.lifecycle import SUPERVISOR
 from port_agents.callers import User
 
 __all__ = ["SITE", "Cluster", "Program", "Programs", "add_user", "new_user", "write_cluster"]
@@ -197,7 +198,10 @@ class Program:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={key: os.environ[key] for key in os.environ if key != "NOTIFY_SOCKET"},
+                    env={
+                        **{key: os.environ[key] for key in os.environ if key != "NOTIFY_SOCKET"},
+                        SUPERVISOR: str(os.getpid()),
+                    },
                     # Ctrl-C at the terminal is the demo's to pass on.
                     start_new_session=True,
                 )

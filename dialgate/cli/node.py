@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 
 from dialgate.errors import DialgateError
-from dialgate.lifecycle import Life, program_parser
+from dialgate.lifecycle import SUPERVISOR, Life, program_parser
 from dialgate.lifecycle import run as run_life
 from dialgate.settings import load
 from dialgate.telemetry import start_log
@@ -142,6 +142,7 @@ class Child:
                 **{key: value for key, value in os.environ.items() if key != "WATCHDOG_PID"},
                 "NOTIFY_SOCKET": str(self._notes),
                 "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6)),
+                SUPERVISOR: str(os.getpid()),
             },
             # Ctrl-C at the terminal is the node's to pass on.
             start_new_session=True,

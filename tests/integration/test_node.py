@@ -147,6 +147,16 @@ def test_the_second_signal_stops_all_at_once(machine: Machine) -> None:
     assert machine.listening() == []
 
 
+def test_a_node_that_is_killed_leaves_no_program_behind(machine: Machine) -> None:
+    program = machine.start()
+    try:
+        wait_until_ready(program)
+        os.kill(program.process.pid, signal.SIGKILL)
+        wait_until(lambda: not machine.listening(), lambda: program.stderr[-4000:], STOP_S)
+    finally:
+        program.stop()
+
+
 def test_nothing_half_starts_when_a_port_is_taken(machine: Machine) -> None:
     with socket.create_server(("127.0.0.1", machine.ports["worker"])):
         program = machine.start()
