@@ -15,6 +15,8 @@ from typing import Final, Protocol
 import structlog
 
 from dialgate.settings import PortSettings, ServiceSettings
+from dialgate.settings.endpoints import TERMINAL_SERVER
+from port_agents.device import Device, PortError
 from port_agents.flow import Flow
 from port_agents.handover import start_service
 from port_agents.line_actions import (
@@ -28,7 +30,8 @@ from port_agents.line_actions import (
     WriteLine,
 )
 from port_agents.modem_actions import Flush, ModemLines, Reopen, SetDtr
-from port_agents.serial_port import PortError, SerialPort, open_port
+from port_agents.network_port import connect_port
+from port_agents.serial_port import open_port
 from port_agents.service_contract import Service, ServiceError
 
 __all__ = ["Port", "PortEvents"]
@@ -89,6 +92,7 @@ class Port:
         tasks: asyncio.TaskGroup,
     ) -> None:
         self.hport: Final = settings.hport
+        self._is_remote: Final = settings.device.startswith(TERMINAL_SERVER)
         self.bytes_lost = 0
         """Bytes that one side sent and the other had no room for."""
         self._settings = settings
@@ -96,7 +100,8 @@ class Port:
         self._events = events
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._device: SerialPort | None = None
+        self._device: Device | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._reopen_timer: asyncio.TimerHandle | None = None
         self._service: Service | None = None
         self._serving: asyncio.Task[str] | None = None
@@ -106,11 +111,13 @@ class Port:
         """What the caller typed before his service was there."""
 
     def open(self) -> None:
-        """Open the device for the first time.
+        """Open the device for the first time; one behind a terminal server not before `start`.
 
         Raises:
             PortError: it can't be opened, or has no modem lines and needs them.
         """
+        if self._is_remote:
+            return
         self._device = open_port(self._settings, self)
         lines = self._device.lines()
         if lines is None and self._settings.dcd == "auto":
@@ -122,6 +129,9 @@ class Port:
 
     def start(self) -> None:
         """Tell the agent of the open device."""
+        if self._is_remote:
+            self._reopen()
+            return
         assert self._device is not None, "opened before it is started"
         self._events.opened(self.hport, self._device.lines())
 
@@ -129,6 +139,8 @@ class Port:
         """Close the device, and open it no more; a service is ended by its task's end."""
         if self._reopen_timer is not None:
             self._reopen_timer.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._device is not None:
             self._device.close()
             self._device = None
@@ -159,7 +171,7 @@ class Port:
             case _:
                 raise AssertionError(f"{type(action).__name__} is the agent's to perform")
 
-    def _do_device(self, device: SerialPort, action: WriteLine | SetDtr | Flush) -> None:
+    def _do_device(self, device: Device, action: WriteLine | SetDtr | Flush) -> None:
         match action:
             case WriteLine(data):
                 if not device.write(data):
@@ -203,13 +215,27 @@ class Port:
 
     def _reopen(self) -> None:
         self._reopen_timer = None
-        if self._device is not None:
+        if self._device is not None or self._connecting is not None:
+            return
+        if self._is_remote:
+            self._connecting = self._tasks.create_task(self._connect())
             return
         try:
             self._device = open_port(self._settings, self)
         except PortError as error:
             self._events.closed(self.hport, str(error))
             return
+        self._events.opened(self.hport, self._device.lines())
+
+    async def _connect(self) -> None:
+        """Connect to a device behind a terminal server, and tell of it or why there is none."""
+        try:
+            self._device = await connect_port(self._settings, self)
+        except PortError as error:
+            self._connecting = None
+            self._events.closed(self.hport, str(error))
+            return
+        self._connecting = None
         self._events.opened(self.hport, self._device.lines())
 
     # The service.

@@ -19,22 +19,16 @@ import select
 import struct
 import termios
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import serial
 
-from dialgate.errors import DialgateError
 from dialgate.settings import PortSettings
 from port_agents.bounded_writer import BoundedWriter
+from port_agents.device import PortError, PortListener
 from port_agents.modem_actions import ModemLines
 
-__all__ = [
-    "PortError",
-    "PortListener",
-    "SerialCounters",
-    "SerialPort",
-    "open_port",
-]
+__all__ = ["SerialCounters", "SerialPort", "open_port"]
 
 READ_BYTES: Final = 4096
 """Taken in one turn of the loop, so that a busy line does not starve the others."""
@@ -64,26 +58,6 @@ _MEND: Final = {
     errno.ENXIO: "does not answer: no hardware is behind it",
     errno.ENODEV: "does not answer: no hardware is behind it",
 }
-
-
-class PortError(DialgateError):
-    """A device that can't be opened; the text names it and says how to mend that."""
-
-
-class PortListener(Protocol):
-    """Who is told what a port does.  Never called from inside a call to the port."""
-
-    def on_bytes(self, data: bytes) -> None:
-        """Take 1 to `READ_BYTES` bytes."""
-
-    def on_drained(self) -> None:
-        """Hear that the last byte of all writes so far has left the driver."""
-
-    def on_lines(self, lines: ModemLines) -> None:
-        """Hear how the modem lines are, at first and after each change; never without lines."""
-
-    def on_lost(self, reason: str) -> None:
-        """Hear that the device is gone.  The port is closed already."""
 
 
 @dataclass(frozen=True, slots=True)

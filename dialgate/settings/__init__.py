@@ -10,7 +10,13 @@ from __future__ import annotations
 from dialgate.settings.agent import AgentSettings, ServiceSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.document import PROGRAMS, Program, Settings, require
-from dialgate.settings.endpoints import Endpoint, HostPort, parse_endpoint, parse_host_port
+from dialgate.settings.endpoints import (
+    Endpoint,
+    HostPort,
+    parse_endpoint,
+    parse_host_port,
+    parse_terminal_server,
+)
 from dialgate.settings.lines import BankSettings, PortSettings
 from dialgate.settings.loader import inspect, load
 from dialgate.settings.models import ModelSettings, model_of
@@ -37,5 +43,6 @@ __all__ = [
     "model_of",
     "parse_endpoint",
     "parse_host_port",
+    "parse_terminal_server",
     "require",
 ]

@@ -14,6 +14,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from dialgate.settings.endpoints import TERMINAL_SERVER, parse_terminal_server
+
 __all__ = ["serial_device_fault"]
 
 _TTY_DRIVERS: Final = Path("/proc/tty/drivers")
@@ -43,15 +45,24 @@ def serial_device_fault(device: str) -> str | None:
 
     The text goes on after the key: `"eth0" is an Ethernet interface, …`.  Nothing is opened.
     """
+    if device.startswith(TERMINAL_SERVER):
+        return _address_fault(device)
     fault = _name_fault(device) or _file_fault(Path(device))
     return None if fault is None else f'"{device}" {fault}'
+
+
+def _address_fault(device: str) -> str | None:
+    """Return what is wrong with the address of a terminal server's port; it is not asked."""
+    try:
+        place = parse_terminal_server(device)
+    except ValueError as error:
+        return f'"{device}" {error}'
+    return f'"{device}" is nowhere to connect to' if place.wildcard else None
 
 
 def _name_fault(device: str) -> str | None:
     """Return what the name alone shows."""
     scheme, separator, _ = device.partition("://")
-    if separator and scheme == "rfc2217":
-        return "is a port of a terminal server: RFC 2217 follows in a later version"
     if separator:
         return f"is a {scheme} URL, not a serial device: there is no modem behind a plain socket"
     if _HOST_PORT.fullmatch(device):

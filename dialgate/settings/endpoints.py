@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Literal
 
-__all__ = ["Endpoint", "HostPort", "parse_console", "parse_endpoint", "parse_host_port"]
+__all__ = [
+    "TERMINAL_SERVER",
+    "Endpoint",
+    "HostPort",
+    "parse_console",
+    "parse_endpoint",
+    "parse_host_port",
+    "parse_terminal_server",
+]
+
+TERMINAL_SERVER: Final = "rfc2217://"
+"""What the device of a port behind a terminal server begins with."""
 
 PORT_MAX: Final = 65_535
 IPC_PATH_MAX: Final = 107
@@ -90,6 +101,17 @@ def parse_console(text: str) -> HostPort:
     if not text.startswith("tcp://"):
         raise ValueError("is not tcp://HOST:PORT")
     return parse_host_port(text.removeprefix("tcp://"))
+
+
+def parse_terminal_server(text: str) -> HostPort:
+    """Return the address in `text`, as `rfc2217://ts1.example.org:3001`.
+
+    Raises:
+        ValueError: with the reason, fit for the operator.
+    """
+    if not text.startswith(TERMINAL_SERVER):
+        raise ValueError("is not rfc2217://HOST:PORT")
+    return parse_host_port(text.removeprefix(TERMINAL_SERVER))
 
 
 def parse_endpoint(text: str) -> Endpoint:

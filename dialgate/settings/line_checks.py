@@ -9,6 +9,7 @@ from typing import Final
 
 from dialgate.settings.agent import AgentSettings
 from dialgate.settings.document import Settings
+from dialgate.settings.endpoints import TERMINAL_SERVER, parse_terminal_server
 from dialgate.settings.findings import Findings, spell
 from dialgate.settings.lines import NUMBER, PORTS_MAX, LineOptions, expand
 from dialgate.settings.locator import Path
@@ -26,6 +27,7 @@ def check_lines(settings: Settings, findings: Findings) -> None:
         return
     _check_banks(agent, findings)
     _check_number(agent, findings)
+    _check_networks(agent, findings)
     _check_doubles(agent, findings)
     for index, port in enumerate(agent.ports):
         _check_options(port, ("agent", "ports", index), settings, findings)
@@ -44,6 +46,25 @@ def _check_banks(agent: AgentSettings, findings: Findings) -> None:
         if NUMBER not in bank.hport and size > 1:
             what = f'"{bank.hport}" is one name for {size} ports'
             findings.fault((*path, "hport"), what, f'write it as "{bank.hport}/{NUMBER}"')
+
+
+def _check_networks(agent: AgentSettings, findings: Findings) -> None:
+    """Warn, once a table, of lines whose bytes cross a network in the clear."""
+    warned: set[Path] = set()
+    for path, port in agent.placed_lines():
+        if path in warned or not port.device.startswith(TERMINAL_SERVER):
+            continue
+        try:
+            place = parse_terminal_server(port.device)
+        except ValueError:
+            continue  # A fault where devices are looked at.
+        if not place.loopback:
+            warned.add(path)
+            findings.warning(
+                path,
+                f'"{port.device}" is plain telnet: what callers type can be read on the way',
+                "keep terminal servers on a network of their own",
+            )
 
 
 def _check_number(agent: AgentSettings, findings: Findings) -> None:

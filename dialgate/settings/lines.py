@@ -89,7 +89,8 @@ class PortSettings(LineOptions, frozen=True, kw_only=True, forbid_unknown_fields
     hport: Hport
     """The port's name in the whole cluster, as `oslo/1`."""
     device: str
-    """The serial device: a tty or PTY, best by its name under `/dev/serial/by-path`."""
+    """The serial device: a tty or PTY, best by its name under `/dev/serial/by-path`; or a port of a
+    terminal server, `rfc2217://HOST:PORT`."""
 
 
 class BankSettings(LineOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,8 +102,8 @@ class BankSettings(LineOptions, frozen=True, kw_only=True, forbid_unknown_fields
     hport: Hport
     """The ports' names: `{n}` is the device's number, as in `oslo/{n}`."""
     devices: str
-    """The devices: `{a..b}` counts from a to b, as in `/dev/ttyD{0..63}`; with `{00..63}` every
-    number has two digits."""
+    """The devices: `{a..b}` counts from a to b, as in `/dev/ttyD{0..63}` or
+    `rfc2217://ts1:{3001..3048}`; with `{00..63}` every number has two digits."""
 
 
 def expand(devices: str) -> list[tuple[str, str]]:

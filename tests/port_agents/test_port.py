@@ -18,6 +18,7 @@ import pytest
 
 from dialgate.settings import PortSettings, ServiceSettings
 from port_agents.call import Call
+from port_agents.device import PortError
 from port_agents.line_actions import (
     Admission,
     LineChanged,
@@ -30,7 +31,6 @@ from port_agents.line_actions import (
 )
 from port_agents.modem_actions import Flush, Reopen, SetDtr
 from port_agents.port import Port
-from port_agents.serial_port import PortError
 
 SERVICES: Final = {
     "cat": ServiceSettings(command=("/bin/cat",)),

@@ -22,8 +22,9 @@ import serial
 from dialgate.settings import PortSettings
 from port_agents import serial_port
 from port_agents.bounded_writer import WRITE_BYTES_MAX
+from port_agents.device import PortError
 from port_agents.modem_actions import ModemLines
-from port_agents.serial_port import PortError, open_port
+from port_agents.serial_port import open_port
 
 
 class Listener:

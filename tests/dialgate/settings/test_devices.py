@@ -33,7 +33,8 @@ def pty() -> Iterator[str]:
         ("[2001:db8::1]:4001", "plain socket"),
         ("modems.example:4001", "plain socket"),
         (":4001", "plain socket"),
-        ("rfc2217://192.0.2.1:4001", "follows in a later version"),
+        ("rfc2217://192.0.2.1", "is not HOST:PORT"),
+        ("rfc2217://0.0.0.0:4001", "is nowhere to connect to"),
         ("loop://", "not a serial device"),
         ("isdn0", "is ISDN"),
         ("/dev/isdn0", "is ISDN"),
@@ -116,3 +117,8 @@ def test_a_device_that_may_not_be_opened_names_the_group_that_may(
 
     assert fault is not None
     assert "may not be opened by this user: add it to the group " in fault
+
+
+def test_a_port_behind_a_terminal_server_is_a_serial_device() -> None:
+    assert serial_device_fault("rfc2217://ts1.example.org:3001") is None
+    assert serial_device_fault("rfc2217://[2001:db8::1]:3001") is None
