@@ -4,6 +4,7 @@ Routes beside those that every program has (dialgate.http, which also guards the
 
     GET  /api/v1/status, /agents, /workers, /ports, /dialogs    JSON, each list under its own name
     POST /api/v1/ports/command                                  an order to an agent, answered
+    POST /api/v1/drain                                          broker.drains
     GET  /events                                                Server-Sent Events (protocol §9)
 
 A refusal is {"text": why}, in one line, under a status that says whose fault it is.
@@ -30,7 +31,7 @@ from dialgate.wire.bodies import Command
 from dialgate.wire.fields import Text
 from dialgate.wire.limits import NAME_CHARS_MAX
 
-__all__ = ["COMMAND_S", "Operators", "Sender", "add_routes"]
+__all__ = ["COMMAND_S", "Operators", "Order", "Refusal", "Sender", "add_routes", "answer_json"]
 
 log = structlog.get_logger(__name__)
 
@@ -164,7 +165,7 @@ def add_routes(app: web.Application, view: View, operators: Operators, feed: Fee
     }
 
     async def status(_request: web.Request) -> web.Response:
-        return _json(view.status())
+        return answer_json(view.status())
 
     app.router.add_get("/api/v1/status", status)
     for name, rows in lists.items():
@@ -173,11 +174,11 @@ def add_routes(app: web.Application, view: View, operators: Operators, feed: Fee
     async def command(request: web.Request) -> web.Response:
         try:
             order = _ORDER.decode(await request.read())
-            return _json(await operators.carry_out(order))
+            return answer_json(await operators.carry_out(order))
         except msgspec.DecodeError as error:
-            return _json({"text": f"not an order: {error}"}, HTTPStatus.BAD_REQUEST)
+            return answer_json({"text": f"not an order: {error}"}, HTTPStatus.BAD_REQUEST)
         except Refusal as refusal:
-            return _json({"text": str(refusal)}, refusal.status)
+            return answer_json({"text": str(refusal)}, refusal.status)
 
     async def events(request: web.Request) -> web.StreamResponse:
         try:
@@ -185,7 +186,7 @@ def add_routes(app: web.Application, view: View, operators: Operators, feed: Fee
                 return await _stream(request, reader)
         except TooManyReaders:
             text = "as many event streams are open as this broker serves"
-            return _json({"text": text}, HTTPStatus.SERVICE_UNAVAILABLE)
+            return answer_json({"text": text}, HTTPStatus.SERVICE_UNAVAILABLE)
 
     app.router.add_post("/api/v1/ports/command", command)
     app.router.add_get("/events", events)
@@ -217,11 +218,12 @@ async def _stream(request: web.Request, reader: Reader) -> web.StreamResponse:
 
 def _list(name: str, rows: Callable[[], list[Row]]) -> Handler:
     async def answer(_request: web.Request) -> web.Response:
-        return _json({name: rows()})
+        return answer_json({name: rows()})
 
     return answer
 
 
-def _json(content: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+def answer_json(content: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    """Return `content` as a response."""
     body = msgspec.json.encode(content) + b"\n"
     return web.Response(body=body, status=status, content_type="application/json")

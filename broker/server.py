@@ -150,6 +150,12 @@ class Server:
         self._answers[command.id] = answer
         return answer
 
+    def drain_worker(self, name: str, deadline_ms: int) -> bool:
+        """Tell a worker to finish and leave; return whether it is here to be told."""
+        is_told = self.broker.drain_worker(name, deadline_ms, self._clock())
+        self.perform()
+        return is_told
+
     def close(self) -> None:
         """Send what is pending, close the sockets, stop the gate."""
         if self._timer is not None:

@@ -1,8 +1,8 @@
 """`dialgate broker`: one broker process, put together from its parts.
 
-Its life: keys and sockets, then HTTP, then ready.  SIGTERM: DRAIN to the agents, which move to
-another broker; what they still BEGIN is served until nobody is left or `DRAIN_S` is over; then BYE
-to all.
+Its life: keys and sockets, then HTTP, then ready.  SIGTERM or an operator's drain: DRAIN to the
+agents, which move to another broker; what they still BEGIN is served until nobody is left or the
+time is over (the operator's, or `DRAIN_S`); then BYE to all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import structlog
 import zmq
 
 from broker.core import Broker
+from broker.drains import Drains, add_drain_route
 from broker.events import Feed
 from broker.gate import CurveGate, OpenGate
 from broker.http import COMMAND_S, Operators, add_routes
@@ -42,7 +43,7 @@ __all__ = ["main"]
 log = structlog.get_logger(__name__)
 
 DRAIN_S: Final = 10.0
-"""How long agents that don't move at once are still served."""
+"""How long agents that don't move at once are still served after SIGTERM."""
 DRAIN_LOOK_S: Final = 0.05
 
 
@@ -63,6 +64,8 @@ async def serve(settings: Settings, life: Life) -> None:
         view = View(server.broker, time.monotonic)
         feed = Feed(server.broker.board, view.items)
         operators = Operators(server, view)
+        departure = _Departure(life.stopping)
+        drains = Drains(broker.name, server, operators, departure.order)
         lag = Histogram(LAG_BOUNDS_S)
         registry = new_registry(
             BrokerCollector(
@@ -82,6 +85,7 @@ async def serve(settings: Settings, life: Life) -> None:
             operator_token=_operator_token(broker),
         )
         add_routes(app, view, operators, feed)
+        add_drain_route(app, drains)
         async with serve_http(app, broker.http), asyncio.TaskGroup() as group:
             tasks = [group.create_task(feed.pump()), group.create_task(watch_lag(lag))]
             log.info("listening", agents=broker.agents, workers=broker.workers, http=broker.http)
@@ -89,7 +93,7 @@ async def serve(settings: Settings, life: Life) -> None:
             with closing(feed):
                 life.ready()
                 await life.stopping.wait()
-                await _drain(server, view)
+                await _drain(server, view, departure.serve_s)
             for task in tasks:
                 task.cancel()
 
@@ -131,10 +135,24 @@ def _gate(broker: BrokerSettings, context: zmq.Context[zmq.Socket[bytes]], keys:
     return CurveGate(context, keys, broker.name, locked) if locked else OpenGate()
 
 
-async def _drain(server: Server, view: View) -> None:
+class _Departure:
+    """How long a broker that is to stop serves on: as SIGTERM says, or an operator."""
+
+    def __init__(self, stopping: asyncio.Event) -> None:
+        self.serve_s = DRAIN_S
+        self._stopping = stopping
+
+    def order(self, serve_s: float) -> None:
+        """Stop, as after SIGTERM; from then on a signal is the second, and stops at once."""
+        if not self._stopping.is_set():
+            self.serve_s = serve_s
+            self._stopping.set()
+
+
+async def _drain(server: Server, view: View, serve_s: float) -> None:
     """Send the agents away; return when they and their dialogs have left, or time is over."""
     broker = server.broker
-    broker.drain(int(DRAIN_S * 1000), time.monotonic())
+    broker.drain(int(serve_s * 1000), time.monotonic())
     server.perform()
     # Whether a core has stopped is seen by looking: it calls nobody.
     while not broker.is_stopped and (any(view.agent_sessions()) or broker.switchboard.entries):  # noqa: ASYNC110

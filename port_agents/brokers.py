@@ -103,6 +103,7 @@ class Brokers:
             return []
         self.home = route
         self._next_at = math.inf
+        self._rehoming = self._rehoming and link != self.order[0]
         # At a local broker the search for the others goes on.
         return self._try_next(now) if self._is_local(link) else []
 
@@ -132,6 +133,7 @@ class Brokers:
         self._draining.add(link)
         if link != self._home_link:
             return []
+        self._rehoming = False
         self.home = self._best_open() or self.home
         return self._try_next(now) if link == self._home_link else []
 

@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "workers": Command("observe", "show the auth workers"),
     "ports": Command("observe", "show the ports and their calls"),
     "calls": Command("calls", "show the calls that this machine has had"),
+    "drain": Command("drain", "let a worker, a broker or an agent finish and go"),
     "port": Command("port", "hang up or reset a port"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import json
 from collections.abc import Mapping
@@ -10,14 +11,20 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+from dialgate.codes import Code, describe
 from dialgate.errors import DialgateError
 from dialgate.settings import HostPort, load, parse_host_port, require
+from dialgate.wire.limits import NAME_CHARS_MAX
 
-__all__ = ["Client", "connect"]
+__all__ = ["Client", "NoAnswer", "connect", "operator_name", "refusal_of"]
 
 READ_S: Final = 5.0
 """How long the broker may take to answer what it knows."""
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class NoAnswer(DialgateError):
+    """The broker can't be reached, or does not answer in time."""
 
 
 class Client:
@@ -31,7 +38,8 @@ class Client:
         """Return what the broker says at `path`.
 
         Raises:
-            DialgateError: it can't be reached, or refuses.
+            NoAnswer: it can't be reached.
+            DialgateError: it refuses.
         """
         return self._request("GET", path, b"", READ_S)
 
@@ -39,7 +47,8 @@ class Client:
         """Send `body` to `path` and return the answer.
 
         Raises:
-            DialgateError: it can't be reached, or refuses.
+            NoAnswer: it can't be reached.
+            DialgateError: it refuses.
         """
         return self._request("POST", path, json.dumps(body).encode(), timeout_s)
 
@@ -55,7 +64,7 @@ class Client:
             content = response.read(ANSWER_BYTES_MAX)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise DialgateError(
+            raise NoAnswer(
                 f"the broker at http://{self._address} does not answer ({reason}): is it running?"
             ) from None
         finally:
@@ -94,3 +103,22 @@ def connect(config: str) -> Client:
                 f"{broker.operator_token_file}: the operators' token can't be read ({error})"
             ) from None
     return Client(address, token)
+
+
+def operator_name() -> str:
+    """Return who gives an order, for log and record."""
+    try:
+        return getpass.getuser()[:NAME_CHARS_MAX]
+    except (KeyError, OSError):  # no such user in the password file
+        return "unknown"
+
+
+def refusal_of(answer: Mapping[str, Any]) -> str:
+    """Return why an order failed, or nothing when it worked."""
+    match answer.get("code"):
+        case 0 | [_, 0]:
+            return ""
+        case [str(namespace), int(number)]:
+            return str(answer.get("text") or describe(Code(namespace, number)))
+        case _:
+            return "the broker's answer has no code"

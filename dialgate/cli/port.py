@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from dialgate.cli.client import Client, connect
-from dialgate.codes import Code, describe
+from dialgate.cli.client import Client, connect, operator_name, refusal_of
 from dialgate.errors import DialgateError
 from dialgate.manual import add_config, new_parser
 from dialgate.text import printable
-from dialgate.wire.limits import NAME_CHARS_MAX
 
 __all__ = ["run"]
 
@@ -47,29 +44,18 @@ def run(_command: str, arguments: Sequence[str]) -> int:
     order = {
         "hport": options.hport,
         "act": options.act,
-        "operator": _operator(),
+        "operator": operator_name(),
         "reason": options.reason,
     }
     if options.agent is not None:
         order["agent"] = options.agent
     client = connect(options.config)
-    refusal = _refusal(client.post("/api/v1/ports/command", order, ANSWER_S))
+    refusal = refusal_of(client.post("/api/v1/ports/command", order, ANSWER_S))
     if refusal:
         state = _state(client, options.hport)
         raise DialgateError(f"{options.hport}: not {_DONE[options.act]}: {refusal}{state}")
     print(f"{options.hport}: {_DONE[options.act]}")
     return 0
-
-
-def _refusal(answer: dict[str, Any]) -> str:
-    """Return why the order failed, or nothing when it worked."""
-    match answer.get("code"):
-        case 0 | [_, 0]:
-            return ""
-        case [str(namespace), int(number)]:
-            return str(answer.get("text") or describe(Code(namespace, number)))
-        case _:
-            return "the broker's answer has no code"
 
 
 def _state(client: Client, hport: str) -> str:
@@ -79,10 +65,3 @@ def _state(client: Client, hport: str) -> str:
             words = filter(None, (row.get("state"), row.get("reason")))
             return printable(f" ({', '.join(words)})")
     return ""
-
-
-def _operator() -> str:
-    try:
-        return getpass.getuser()[:NAME_CHARS_MAX]
-    except (KeyError, OSError):  # no such user in the password file
-        return "unknown"

@@ -39,6 +39,17 @@ class Caller:
                 self.screen += data
         self.screen = self.screen.partition(text)[2]
 
+    async def is_asked_for(self, text: bytes, *, else_for: bytes, patience_s: float = 10.0) -> bool:
+        """Wait until either prompt ends the screen, and clear it; return whether it is `text`."""
+        async with asyncio.timeout(patience_s):
+            while not self.screen.endswith((text, else_for)):
+                data = await self._reader.read(1000)
+                assert data, f"hung up, and the screen shows {self.screen!r}"
+                self.screen += data
+        is_text = self.screen.endswith(text)
+        self.screen = b""
+        return is_text
+
     async def types(self, text: bytes) -> None:
         self._writer.write(text)
         await self._writer.drain()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -17,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,26 @@ def free_port() -> int:
         return port
 
 
-def dialgate(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def free_ports(count: int) -> int:
+    """Return the first of `count` TCP ports of 127.0.0.1 in a row that nobody listens on.
+
+    They are outside the range from which the system takes ports for others meanwhile.
+    """
+    while True:
+        first = random.randrange(10_000, 32_768 - count)
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    probe = stack.enter_context(socket.socket())
+                    probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return first
+
+
+def dialgate(
+    *arguments: str | Path, stdin: str = "", patience_s: float = START_S
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end; return its status and what it has printed."""
     return subprocess.run(
         [*DIALGATE, *arguments],
@@ -50,7 +70,7 @@ def dialgate(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         cwd=PROJECT,
-        timeout=START_S,
+        timeout=patience_s,
         check=False,
     )
 

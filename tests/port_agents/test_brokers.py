@@ -282,6 +282,36 @@ def test_an_order_to_rehome_tries_what_is_before_the_home() -> None:
     assert bench.release() == "-b -c"
 
 
+def test_who_is_home_again_does_not_come_back_to_a_broker_that_drains() -> None:
+    bench = at_home("ab")
+    bench.closed("a")
+    bench.wait()
+    bench.opened("b")
+    bench.release()
+    bench.brokers.rehome()
+    bench.opened("a")
+    bench.release()
+
+    assert bench.drain("a") == "+b"
+    bench.opened("b")
+
+    assert bench.release() == "-a"
+
+
+def test_a_broker_that_drains_ends_the_way_home() -> None:
+    bench = at_home("abc")
+    bench.closed("a")
+    bench.wait()
+    bench.opened("b")
+    bench.release()
+    bench.brokers.rehome()
+    bench.drain("b")
+    bench.wait()
+    bench.opened("c")
+
+    assert bench.release() == "-a -b"
+
+
 def test_closing_closes_every_link() -> None:
     bench = at_home("ab")
     bench.brokers.open("b")
