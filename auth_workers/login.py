@@ -23,7 +23,7 @@ from dialgate.errors import UsageError
 from dialgate.users import normalize_name
 from dialgate.wire.limits import USERNAME_BYTES_MAX
 
-__all__ = ["EMPTY_NAMES_MAX", "Judge", "log_in"]
+__all__ = ["EMPTY_NAMES_MAX", "TIMED_OUT", "Judge", "log_in"]
 
 EMPTY_NAMES_MAX: Final = 10
 """Times that a caller may answer the name's prompt with an empty line before he is hung up on."""

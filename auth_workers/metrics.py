@@ -69,6 +69,19 @@ class WorkerMetrics(Collector):
                 [],
                 [([], self._policies.misses)],
             )
+            for name, documentation, value in (
+                (
+                    "unfit_numbers",
+                    "Callers refused because of the number that they called from.",
+                    self._policies.unfit_numbers,
+                ),
+                (
+                    "break_glass_logins",
+                    "Users admitted by a policy for emergencies.",
+                    self._policies.break_glass_logins,
+                ),
+            ):
+                yield counter(f"dialgate_worker_{name}_total", documentation, [], [([], value)])
             yield counter(
                 "dialgate_worker_authenticator_unavailable_total",
                 "Dialogs in which an authenticator could not be asked.",

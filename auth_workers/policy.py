@@ -1,42 +1,54 @@
-"""Which policy a call falls under, and how a dialog is conducted by it.
+"""How a dialog is conducted by the operator's policies, from the banner to the service.
 
-The first policy that matches site and port decides.  Without one nobody gets in: the verdict is
-ERROR, since no user was refused.  Each try is judged by the first of a policy's authenticators, and
-by the next only when that can't be asked.
+A caller of whom nothing is known meets the words and tries of the policy at the door.  Whom he says
+he is and what authenticators vouch for then lead to the policy that decides (`auth_workers.judging`
+does that for each try), and that one says what he gets.  docs/policy.md tells it to operators, and
+`dialgate policy explain` shows it for any call.
 
-Invariant: a caller never gets more tries than his policy grants, over all workers; and one who has
-used them up without a decision, because workers died, is not refused for it.
+Invariants: without a policy that decides nobody gets in; a caller never gets more tries than the
+policy at the door grants, over all workers; one who has used them up without a decision, because
+workers died, is not refused for it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 from msgspec.structs import replace
 
-from auth_workers.authenticators import (
-    Authenticator,
-    Login,
-    Result,
-    Terms,
-    Unavailable,
-    ask,
+from auth_workers.authenticators import Authenticator, Terms
+from auth_workers.dialog import AnswerTooLong, Dialog
+from auth_workers.judging import Judging
+from auth_workers.login import TIMED_OUT, log_in
+from auth_workers.verdict import Granted, Refused, Undecided, Verdict
+from dialgate.codes import Mprerror, Raserror, Winerror
+from dialgate.policy import (
+    Answer,
+    Situation,
+    choose,
+    choose_door,
+    chosen_service,
+    menu_text,
+    offered_services,
 )
-from auth_workers.dialog import Dialog
-from auth_workers.login import log_in
-from auth_workers.verdict import Granted, Undecided, Verdict
-from dialgate.codes import Mprerror, Raserror
 from dialgate.settings import PolicySettings
 
-__all__ = ["Policies"]
+__all__ = ["NO_POLICY", "NO_TRY_LEFT", "Policies"]
 
 NO_POLICY: Final = Mprerror.ERROR_NO_AUTH_PROTOCOL_AVAILABLE.code
 """Verdict's code where no policy matches."""
 NO_TRY_LEFT: Final = Raserror.ERROR_AUTH_INTERNAL.code
 """Verdict's code where workers died on every try."""
+NO_SERVICE_CHOSEN: Final = Winerror.ERROR_CANCELLED.code
+"""Verdict's code where the caller chose nothing that there is."""
+MENU_TRIES: Final = 3
+"""Answers to the menu before the line is hung up."""
+MENU_ANSWER_BYTES_MAX: Final = 64
+"""The longest name of a service."""
 
 log = structlog.get_logger()
 
@@ -47,24 +59,28 @@ class Policies:
     Args:
         policies: in the order of the configuration.
         authenticators: by the names that policies use.
+        clock: the time of day, with a time zone.
     """
 
     def __init__(
-        self, policies: Sequence[PolicySettings], authenticators: Mapping[str, Authenticator]
+        self,
+        policies: Sequence[PolicySettings],
+        authenticators: Mapping[str, Authenticator],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._policies = policies
-        self._authenticators = authenticators
         self.misses = 0
         """Dialogs for which no policy matched."""
         self.unavailable: Counter[str] = Counter(dict.fromkeys(authenticators, 0))
         """Tries in which an authenticator could not be asked, by its name."""
-
-    def find(self, site: str, hport: str) -> PolicySettings | None:
-        """Return the policy for a port; None: there is none, so nobody gets in."""
-        for policy in self._policies:
-            if policy.matches(site, hport):
-                return policy
-        return None
+        self.unfit_numbers = 0
+        """Callers refused because of the number that they called from."""
+        self.break_glass_logins = 0
+        """Users admitted by a policy for emergencies."""
+        self._policies = policies
+        self._rules = [policy.rule() for policy in policies]
+        self._authenticators = authenticators
+        self._clock = clock
 
     async def conduct(self, dialog: Dialog) -> Verdict:
         """Conduct `dialog` to its verdict.
@@ -72,33 +88,110 @@ class Policies:
         Raises:
             DialogEnded, DialogFault: of the dialog.
         """
-        policy = self.find(dialog.facts.site, dialog.hport)
-        if policy is None:
+        situation = self._situation(dialog)
+        index = choose_door(self._rules, situation)
+        if index is None:
             self.misses += 1
             log.warning("no policy matches", site=dialog.facts.site, hport=dialog.hport)
             return Undecided(NO_POLICY)
+        door = self._policies[index]
+        if self._is_unfit_whoever_calls(situation):
+            return self._refuse_number(dialog, door)
         if dialog.progress.lost:
             # Without the cookie nobody knows how many are used: one try is left (protocol §6.6).
-            used = max(dialog.progress.tries, policy.tries - 1)
+            used = max(dialog.progress.tries, door.tries - 1)
             dialog.progress = replace(dialog.progress, tries=used, lost=False)
-        if dialog.progress.tries >= policy.tries:
+        if dialog.progress.tries >= door.tries:
             return Undecided(NO_TRY_LEFT)
-        if policy.banner and not dialog.resumed:
-            await dialog.send(_shown(f"{policy.banner}\n"))
-        verdict = await log_in(dialog, _terms(policy), lambda login: self._judge(policy, login))
-        return _with_attributes(verdict, policy) if isinstance(verdict, Granted) else verdict
+        if door.banner and not dialog.resumed:
+            await dialog.send(_shown(f"{door.banner}\n"))
+        judging = Judging(
+            self._policies,
+            self._rules,
+            self._authenticators,
+            door,
+            lambda: self._situation(dialog),
+            self.unavailable,
+        )
+        verdict = await log_in(dialog, _terms(door), judging.judge)
+        if not isinstance(verdict, Granted):
+            return verdict
+        return await self._admit(dialog, verdict, judging)
 
-    async def _judge(self, policy: PolicySettings, login: Login) -> Result:
-        """Return what the first of the policy's authenticators that can be asked says of a try."""
-        result: Result = Unavailable("the policy has no authenticator")
-        for name in policy.authenticators:
-            login.dialog.note(step=name)
-            result = await ask(self._authenticators[name], login)
-            if not isinstance(result, Unavailable):
-                break
-            self.unavailable[name] += 1
-            log.error("authenticator unavailable", authenticator=name, reason=result.reason)
-        return result
+    def _situation(self, dialog: Dialog) -> Situation:
+        facts = dialog.facts
+        return Situation(facts.site, dialog.hport, facts.caller, facts.called, self._clock())
+
+    def _is_unfit_whoever_calls(self, situation: Situation) -> bool:
+        """Return whether the number is wrong by a policy that decides for everybody."""
+        index = choose(self._rules, situation)
+        if index is None or self._rules[index].judge(situation) is not Answer.YES:
+            return False
+        return self._policies[index].requires_another_number(situation.caller)
+
+    def _refuse_number(self, dialog: Dialog, policy: PolicySettings, user: str = "") -> Refused:
+        self.unfit_numbers += 1
+        log.warning("number not allowed", hport=dialog.hport, caller=dialog.facts.caller, user=user)
+        return Refused(user, attributes={"message": policy.refusal})
+
+    # Behind the login.
+
+    async def _admit(self, dialog: Dialog, granted: Granted, judging: Judging) -> Verdict:
+        """Give an authenticated user what the policy that decides has for him."""
+        index, policy = judging.deciding
+        if policy.requires_another_number(dialog.facts.caller):
+            return self._refuse_number(dialog, policy, granted.user)
+        service = granted.attributes.get("service")
+        if not isinstance(service, str):
+            service = await self._choose_service(dialog, granted.user, policy, judging.roles)
+            if not isinstance(service, str):
+                return service
+        name = policy.name or f"policies[{index}]"
+        log.info("admitted", hport=dialog.hport, user=granted.user, policy=name, service=service)
+        if policy.break_glass:
+            self.break_glass_logins += 1
+            log.critical(
+                "break-glass account used", hport=dialog.hport, user=granted.user, policy=name
+            )
+        return _with_attributes(granted, policy, service, judging.roles)
+
+    async def _choose_service(
+        self, dialog: Dialog, user: str, policy: PolicySettings, roles: frozenset[str]
+    ) -> str | Verdict:
+        """Return the user's service, empty for the port's own; a verdict if there is none."""
+        if not policy.offers_a_service():
+            return policy.service
+        services = offered_services(policy.services, policy.role_services, roles)
+        if not services:
+            log.warning("no service for this user", hport=dialog.hport, user=user)
+            return Refused(user, attributes={"message": "There is no service for you"})
+        if len(services) == 1:
+            return services[0]
+        try:
+            return await _ask_for_service(dialog, services, policy) or Undecided(
+                NO_SERVICE_CHOSEN, user, {"message": "No service was chosen"}
+            )
+        except TimeoutError:
+            return Undecided(Winerror.ERROR_TIMEOUT.code, user, {"message": TIMED_OUT})
+
+
+async def _ask_for_service(
+    dialog: Dialog, services: Sequence[str], policy: PolicySettings
+) -> str | None:
+    """Show the menu and return what the caller chooses; None after too many other answers."""
+    menu = _shown("\n" + menu_text(services))
+    for _ in range(MENU_TRIES):
+        try:
+            answer = await dialog.receive(
+                menu + _shown(policy.service_prompt),
+                timeout_s=policy.login_timeout_s,
+                limit=MENU_ANSWER_BYTES_MAX,
+            )
+        except AnswerTooLong:
+            return None
+        if (service := chosen_service(services, answer.decode(errors="replace"))) is not None:
+            return service
+    return None
 
 
 def _terms(policy: PolicySettings) -> Terms:
@@ -112,15 +205,24 @@ def _terms(policy: PolicySettings) -> Terms:
     )
 
 
-def _with_attributes(granted: Granted, policy: PolicySettings) -> Granted:
-    """Add what the policy says of the stay; what the authenticator knows of this user stands."""
-    given: dict[str, Any] = {
-        "service": policy.service,
-        "session_timeout_s": policy.session_timeout_s,
-        "idle_timeout_s": policy.idle_timeout_s,
+def _with_attributes(
+    granted: Granted, policy: PolicySettings, service: str, roles: frozenset[str]
+) -> Granted:
+    """Add what the policy says of the stay; of two limits the shorter one holds."""
+    attributes: dict[str, Any] = dict(granted.attributes)
+    for name in ("session_timeout_s", "idle_timeout_s"):
+        limits = (getattr(policy, name), attributes.get(name))
+        sound = [limit for limit in limits if isinstance(limit, int) and limit > 0]
+        if sound:
+            attributes[name] = min(sound)
+    given = {
+        "service": service,
+        "policy": policy.name,
+        "roles": " ".join(sorted(roles)),
+        "break_glass": policy.break_glass,
     }
-    attributes = {name: value for name, value in given.items() if value}
-    return Granted(granted.user, granted.domain, {**attributes, **granted.attributes})
+    attributes.update((name, value) for name, value in given.items() if value)
+    return Granted(granted.user, granted.domain, attributes)
 
 
 def _shown(text: str) -> bytes:

@@ -22,8 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialgate.errors import StateError, UsageError
 from dialgate.passwords import Argon2, check_password
-from dialgate.state import reading, writing
-from dialgate.tables import USERS
+from dialgate.state import USERS, reading, writing
 from dialgate.wire.limits import USERNAME_BYTES_MAX
 
 __all__ = [

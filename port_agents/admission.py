@@ -4,7 +4,8 @@ Pure.  Not who is admitted: that is the dialog's word, and the service's own aut
 as it always did (rashost.md, rule 1).
 
 Invariant: a verdict can choose among the services that the configuration has, and can shorten a
-service's limits, never lengthen them.
+service's limits, never lengthen them.  One that names another service is not obeyed halfway: its
+caller gets none, rather than one that somebody else was to have.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ _NO_DECISION: Final = "Authentication is not available, try again later"
 
 
 def admit(settings: LineSettings, call: Call, verdict: Verdict) -> tuple[str, Admission]:
-    """Return the service for a caller whose verdict is success, and what it is started with."""
-    wanted = verdict.attributes.get("service")
-    name = wanted if isinstance(wanted, str) and wanted in settings.services else settings.service
+    """Return the service for a caller whose verdict is success, and what it is started with.
+
+    It need not be one that there is: whoever starts it says so.
+    """
+    wanted = verdict.attributes.get("service") or settings.service
+    name = wanted if isinstance(wanted, str) else ""
     limits = settings.services.get(name, ServiceLimits())
     admission = Admission(
         user=verdict.username,

@@ -245,7 +245,7 @@ class Port:
         service: Service | None = None
         try:
             service = await start_service(
-                self._services[start.name], start.admission, _ServiceEvents(self)
+                self._settings_of(start.name), start.admission, _ServiceEvents(self)
             )
             self._service = service
             if self._device is not None:
@@ -267,6 +267,19 @@ class Port:
             if service is not None and not await service.stop(GRACE_S):
                 log.error("service not gone", hport=self.hport, service=start.name)
         return ""
+
+    def _settings_of(self, name: str) -> ServiceSettings:
+        """Return the settings of a service.
+
+        Raises:
+            ServiceError: this agent has none of that name.
+        """
+        settings = self._services.get(name)
+        if settings is None:
+            raise ServiceError(
+                f"the verdict names a service that this agent doesn't have: add [services.{name}]"
+            )
+        return settings
 
     def _served(self, task: asyncio.Task[str]) -> None:
         failure = "" if task.cancelled() or task.exception() else task.result()

@@ -46,6 +46,9 @@ class Terms:
     password_prompt: bytes
     refusal: str
     """Said after every failed try, whatever was wrong."""
+    break_glass: bool = False
+    """Whether he is let in when the state that counts tries can't be asked, and when his tries from
+    elsewhere have locked him."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from dialgate.settings.endpoints import (
 from dialgate.settings.lines import BankSettings, PortSettings
 from dialgate.settings.loader import inspect, load
 from dialgate.settings.models import ModelSettings, model_of
-from dialgate.settings.worker import AuthenticatorSettings, PolicySettings, WorkerSettings
+from dialgate.settings.policies import PolicySettings
+from dialgate.settings.worker import AuthenticatorSettings, WorkerSettings
 
 __all__ = [
     "PROGRAMS",

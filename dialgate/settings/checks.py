@@ -5,8 +5,7 @@ Everything here follows from the file alone; what depends on the machine is in `
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from dialgate.settings.document import PROGRAMS, Program, Settings
@@ -20,13 +19,13 @@ from dialgate.settings.endpoints import (
 from dialgate.settings.findings import Findings, spell
 from dialgate.settings.line_checks import check_lines
 from dialgate.settings.locator import Path
+from dialgate.settings.policy_checks import check_policies
 
 __all__ = ["check_document", "curve_endpoints"]
 
 T = TypeVar("T")
 
-STATE_URL: Final = re.compile(r"sqlite:///.|postgresql://[^/?]*/[^/?]")
-"""A file's path, or a server (empty: PostgreSQL's own variables tell) and its database."""
+STATE_SCHEME: Final = "sqlite:///"
 
 
 def _endpoints(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
@@ -59,7 +58,7 @@ def check_document(settings: Settings, findings: Findings) -> None:
     _check_listeners(settings, findings)
     check_lines(settings, findings)
     _check_services(settings, findings)
-    _check_policies(settings, findings)
+    check_policies(settings, findings)
 
 
 def _parsed(
@@ -73,12 +72,12 @@ def _parsed(
 
 
 def _check_state(settings: Settings, findings: Findings) -> None:
-    if not STATE_URL.match(settings.cluster.state):
+    url = settings.cluster.state
+    if not url.startswith(STATE_SCHEME) or url == STATE_SCHEME:
         findings.fault(
             ("cluster", "state"),
             "is no URL of a known kind",
-            'write "sqlite:////var/lib/dialgate/state.db", with four slashes before a whole path, '
-            'or "postgresql://dialgate@host/dialgate"',
+            'write "sqlite:////var/lib/dialgate/state.db": four slashes before a whole path',
         )
 
 
@@ -157,15 +156,6 @@ def _check_clashes(listeners: dict[Path, HostPort], findings: Findings) -> None:
         seen.append((path, address))
 
 
-def _check_name(
-    name: str, known: Collection[str], path: Path, table: str, findings: Findings
-) -> None:
-    """Add a fault unless `name` is one of the tables `known`, which are `[table.NAME]`."""
-    if name not in known:
-        others = f"; there are: {', '.join(sorted(known))}" if known else ""
-        findings.fault(path, f'"{name}" is not defined', f"add [{table}.{name}]{others}")
-
-
 def _check_services(settings: Settings, findings: Findings) -> None:
     for name, service in settings.services.items():
         path: Path = ("services", name)
@@ -178,26 +168,3 @@ def _check_services(settings: Settings, findings: Findings) -> None:
         elif not service.command[0].startswith("/"):
             what = f'"{service.command[0]}" is not a whole path'
             findings.fault((*path, "command", 0), what, "write it as /bin/login")
-
-
-def _check_policies(settings: Settings, findings: Findings) -> None:
-    for index, policy in enumerate(settings.policies):
-        path: Path = ("policies", index)
-        for place, name in enumerate(policy.authenticators):
-            key: Path = (*path, "authenticators", place)
-            _check_name(name, settings.authenticators, key, "authenticators", findings)
-        if policy.service and settings.agent is not None:
-            _check_name(policy.service, settings.services, (*path, "service"), "services", findings)
-    if settings.worker is not None and not settings.policies:
-        what = "is missing, so every caller would be turned away"
-        findings.fault(("policies",), what, "add a [[policies]] table")
-    if settings.agent is not None and settings.policies:
-        for path, port in settings.agent.placed_lines():
-            if not any(
-                policy.matches(settings.agent.site, port.hport) for policy in settings.policies
-            ):
-                findings.warning(
-                    path,
-                    f'no policy matches site "{settings.agent.site}" and port "{port.hport}"',
-                    "its callers are turned away: widen the sites or ports of a policy",
-                )

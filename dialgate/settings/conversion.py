@@ -136,7 +136,7 @@ def _tables(
     for name in value:
         _value(name_kind, name, (*path, name), findings, "")
     return {
-        name: _value(table_kind, table, (*path, name), findings, None)
+        name: _value(table_kind, table, (*path, name), findings, ())
         for name, table in value.items()
     }
 

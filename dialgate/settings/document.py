@@ -11,7 +11,8 @@ from dialgate.settings.agent import AgentSettings, ServiceSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.kinds import Name
 from dialgate.settings.models import ModelSettings
-from dialgate.settings.worker import AuthenticatorSettings, PolicySettings, WorkerSettings
+from dialgate.settings.policies import PolicySettings
+from dialgate.settings.worker import AuthenticatorSettings, WorkerSettings
 
 __all__ = ["PROGRAMS", "Program", "Settings", "require"]
 

@@ -14,6 +14,7 @@ from dialgate.settings.findings import Findings, spell
 from dialgate.settings.lines import NUMBER, PORTS_MAX, LineOptions, expand
 from dialgate.settings.locator import Path
 from dialgate.settings.models import MODELS, model_of
+from dialgate.settings.names import check_name
 
 __all__ = ["check_lines"]
 
@@ -95,10 +96,7 @@ def _check_options(line: LineOptions, path: Path, settings: Settings, findings: 
     if line.hangup == "dtr" and line.dcd == "ignore":
         what = "is dtr, but a device without modem lines has no DTR"
         findings.fault((*path, "hangup"), what, 'write "escape" or "auto"')
-    if line.service not in settings.services:
-        others = ", ".join(sorted(settings.services))
-        mend = f"add [services.{line.service}]" + (f"; there are: {others}" if others else "")
-        findings.fault((*path, "service"), f'"{line.service}" is not defined', mend)
+    check_name(line.service, settings.services, (*path, "service"), "services", findings)
     model = model_of(line, settings.models)
     if model is None:
         known = ", ".join(sorted({*MODELS, *settings.models}))

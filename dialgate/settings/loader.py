@@ -14,6 +14,7 @@ from dialgate.settings.document import Program, Settings
 from dialgate.settings.findings import Findings
 from dialgate.settings.locator import locate
 from dialgate.settings.machine import check_machine
+from dialgate.settings.presets import with_presets
 
 __all__ = ["FILE_BYTES_MAX", "inspect", "load"]
 
@@ -60,7 +61,7 @@ def _read(file: str | Path) -> tuple[Settings, Findings]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_fault(str(file), text, str(error))]) from None
     findings = Findings(str(file), locate(text))
-    settings: Settings = struct_from(Settings, document, (), findings)
+    settings: Settings = struct_from(Settings, with_presets(document), (), findings)
     check_document(settings, findings)
     return settings, findings
 

@@ -20,7 +20,8 @@ from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.conversion import describe, fields_of
 from dialgate.settings.lines import BankSettings, LineOptions, PortSettings
 from dialgate.settings.models import MODELS, ModelSettings
-from dialgate.settings.worker import AuthenticatorSettings, PolicySettings, WorkerSettings
+from dialgate.settings.policies import PolicySettings
+from dialgate.settings.worker import AuthenticatorSettings, WorkerSettings
 
 __all__ = ["field_docs", "page"]
 
@@ -138,7 +139,10 @@ def _table(title: str, kind: type[msgspec.Struct]) -> Iterator[str]:
 def _default(field: FieldInfo) -> str:
     if field.required:
         return "required"
-    return f"`{_toml(field.default)}`"
+    default = field.default
+    if default is msgspec.NODEFAULT:
+        default = field.default_factory()
+    return f"`{_toml(default)}`"
 
 
 def _toml(value: Any) -> str:
@@ -147,6 +151,8 @@ def _toml(value: Any) -> str:
             return "true" if value else "false"
         case tuple():
             return "[" + ", ".join(map(_toml, value)) + "]"
+        case dict() if not value:
+            return "{}"
         case str():
             return f'"{value}"'
         case _:

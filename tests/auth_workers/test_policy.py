@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+import msgspec
+import pytest
 
 from auth_workers.authenticators import Accepted, Login, Rejected, Result, Terms, Unavailable
 from auth_workers.cookie import Progress
 from auth_workers.policy import NO_POLICY, NO_TRY_LEFT, Policies
-from auth_workers.testing import Caller
+from auth_workers.testing import FACTS, Caller, Event
 from auth_workers.verdict import Granted, Refused, Undecided, Verdict
-from dialgate.codes import Mprerror
+from dialgate.codes import Mprerror, Winerror
 from dialgate.settings import PolicySettings
+from dialgate.wire.bodies import Facts
 
 
 class Stub:
     """An authenticator with a fixed answer; it notes the terms."""
 
-    def __init__(self, result: Result | None = None) -> None:
+    def __init__(self, result: Result | None = None, prompt: bytes = b"") -> None:
         self.result = result or Unavailable("no answer from 192.0.2.1", SILENT)
+        self.prompt = prompt
+        self.asked = 0
         self.terms: Terms | None = None
         self.tries_used = -1
 
     async def authenticate(self, login: Login) -> Result:
         self.terms = login.terms
         self.tries_used = login.dialog.progress.tries
-        await login.password()
+        self.asked += 1
+        await (login.ask(self.prompt) if self.prompt else login.password())
         return self.result
 
 
@@ -49,17 +57,15 @@ def policy(**fields: object) -> PolicySettings:
     return PolicySettings(**{"authenticators": ("local",), **fields})  # type: ignore[arg-type]
 
 
-def test_the_first_policy_that_matches_decides() -> None:
-    oslo = policy(sites=("oslo",), ports=("oslo/1*",))
-    any_oslo = policy(sites=("oslo", "bergen"))
-    rest = policy(sites=("*",), ports=("*/console",))
-    found = policies(oslo, any_oslo, rest)
+async def test_the_first_policy_that_matches_decides() -> None:
+    found = policies(
+        policy(sites=("bergen",), service="bergen"),
+        policy(sites=("oslo",), ports=("oslo/1",), service="first"),
+        policy(service="rest"),
+        local=Stub(ANN),
+    )
 
-    assert found.find("oslo", "oslo/12") is oslo
-    assert found.find("oslo", "oslo/2") is any_oslo
-    assert found.find("bergen", "bergen/1") is any_oslo
-    assert found.find("turku", "turku/console") is rest
-    assert found.find("turku", "turku/1") is None
+    assert await conducted(found, ann()) == Granted("ann", "", {"service": "first"})
 
 
 async def test_without_a_policy_nobody_gets_in_and_nobody_is_refused() -> None:
@@ -172,3 +178,300 @@ async def test_tries_that_lost_workers_used_up_are_an_error_and_no_refusal() -> 
 
     assert await conducted(policies(policy(), local=local), caller) == Undecided(NO_TRY_LEFT)
     assert local.terms is None
+
+
+# ---------------------------------------------------------------- two stages
+
+
+def facts(**changes: Any) -> Facts:
+    return msgspec.structs.replace(FACTS, **changes)
+
+
+async def test_the_name_that_a_caller_gives_leads_to_his_policy() -> None:
+    glass, corp = Stub(Accepted("glass")), Stub(ANN)
+    found = policies(
+        policy(name="glass", users=("glass",), authenticators=("glass",)),
+        policy(name="rest", authenticators=("corp",)),
+        glass=glass,
+        corp=corp,
+    )
+
+    first = await conducted(found, Caller(b"glass", b"secret"))
+    second = await conducted(found, ann())
+
+    assert (first, second) == (
+        Granted("glass", "", {"policy": "glass"}),
+        Granted("ann", "", {"policy": "rest"}),
+    )
+    assert (glass.asked, corp.asked) == (1, 1)
+
+
+async def test_another_name_in_the_next_try_leads_to_another_policy() -> None:
+    glass, corp = Stub(Rejected()), Stub(ANN)
+    found = policies(
+        policy(users=("glass",), authenticators=("glass",)),
+        policy(authenticators=("corp",), retry_delay_s=0.0),
+        glass=glass,
+        corp=corp,
+    )
+
+    assert await conducted(found, Caller(b"glass", b"x", b"ann", b"y")) == Granted("ann")
+
+
+async def test_roles_lead_to_the_policy_that_decides_and_what_it_misses_is_asked() -> None:
+    local = Stub(Accepted("ann", roles=("admin",)))
+    code = Stub(ANN, prompt=b"Code: ")
+    found = policies(
+        policy(roles=("admin",), chain="all", authenticators=("local", "code"), service="shell"),
+        policy(service="console"),
+        local=local,
+        code=code,
+    )
+    admin = Caller(b"ann", b"secret", b"123456")
+
+    assert await conducted(found, admin) == Granted(
+        "ann", "", {"service": "shell", "roles": "admin"}
+    )
+    assert admin.screen == b"login: Password: Code: "
+
+    local.result = Accepted("bob", roles=("guest",))
+    guest = Caller(b"bob", b"secret")
+    assert await conducted(found, guest) == Granted(
+        "bob", "", {"service": "console", "roles": "guest"}
+    )
+    assert guest.screen == b"login: Password: "
+
+
+async def test_words_and_tries_at_the_door_are_those_of_the_policy_for_everybody() -> None:
+    found = policies(
+        policy(users=("glass",), banner="emergencies", tries=1),
+        policy(banner="welcome", tries=2, retry_delay_s=0.0, refusal="no"),
+        local=Stub(Rejected()),
+    )
+    caller = Caller(b"glass", b"x", b"glass", b"y")
+
+    assert await conducted(found, caller) == Refused("glass", attributes={"message": "no"})
+    assert caller.screen == b"welcome\r\nlogin: Password: no\r\nlogin: Password: "
+
+
+async def test_who_is_nobodys_notices_nothing_and_is_refused_after_his_password() -> None:
+    local = Stub(ANN)
+    found = policies(policy(users=("glass",), tries=1, retry_delay_s=0.0), local=local)
+    caller = ann()
+
+    assert await conducted(found, caller) == Refused(
+        "ann", attributes={"message": "Login incorrect"}
+    )
+    assert caller.screen == b"login: Password: "
+
+
+async def test_a_role_that_no_policy_wants_is_refused() -> None:
+    found = policies(
+        policy(roles=("admin",), tries=1, retry_delay_s=0.0),
+        local=Stub(Accepted("ann", roles=("guest",))),
+    )
+
+    assert isinstance(await conducted(found, ann()), Refused)
+
+
+async def test_the_hours_are_those_of_the_moment() -> None:
+    clock = [datetime(2026, 11, 20, 21, 59, tzinfo=UTC)]
+    found = Policies(
+        [policy(hours=("22:00-06:00",), weekdays=("fri",))],
+        {"local": Stub(ANN)},
+        clock=lambda: clock[0],
+    )
+
+    assert await conducted(found, ann()) == Undecided(NO_POLICY)
+    clock[0] += timedelta(minutes=1)
+    assert await conducted(found, ann()) == Granted("ann")
+
+
+async def test_a_policy_is_for_callers_and_called_numbers() -> None:
+    found = policies(policy(callers=("5550*",), called=("800*",)), local=Stub(ANN))
+
+    assert await conducted(found, ann(facts=facts(called="800100"))) == Granted("ann")
+    assert await conducted(found, ann(facts=facts(called="900100"))) == Undecided(NO_POLICY)
+    assert await conducted(found, ann(facts=facts(caller="", called="800100"))) == Undecided(
+        NO_POLICY
+    )
+
+
+# ---------------------------------------------------------------- chains
+
+
+async def test_first_admits_whom_any_of_them_accepts() -> None:
+    chain = policy(chain="first", authenticators=("local", "corp"))
+
+    assert await conducted(policies(chain, local=Stub(Rejected()), corp=Stub(ANN)), ann()) == (
+        Granted("ann")
+    )
+
+
+async def test_first_decides_nothing_while_one_that_might_accept_is_away() -> None:
+    chain = policy(chain="first", authenticators=("corp", "local"))
+
+    assert await conducted(policies(chain, corp=Stub(), local=Stub(Rejected())), ann()) == (
+        Undecided(SILENT, "ann")
+    )
+
+
+async def test_all_must_accept() -> None:
+    chain = policy(
+        chain="all", authenticators=("local", "code"), tries=1, retry_delay_s=0.0, refusal="no"
+    )
+    code = Stub(Rejected(), prompt=b"Code: ")
+    caller = Caller(b"ann", b"secret", b"000000")
+
+    assert await conducted(policies(chain, local=Stub(ANN), code=code), caller) == Refused(
+        "ann", attributes={"message": "no"}
+    )
+    assert caller.screen == b"login: Password: Code: "
+
+
+async def test_a_second_factor_that_is_away_decides_nothing() -> None:
+    chain = policy(chain="all", authenticators=("local", "code"))
+
+    assert await conducted(policies(chain, local=Stub(ANN), code=Stub()), ann()) == (
+        Undecided(SILENT, "ann")
+    )
+
+
+async def test_factors_of_two_users_admit_neither() -> None:
+    chain = policy(chain="all", authenticators=("local", "code"), tries=1, retry_delay_s=0.0)
+    found = policies(chain, local=Stub(ANN), code=Stub(Accepted("bob")))
+
+    assert isinstance(await conducted(found, ann()), Refused)
+
+
+async def test_of_two_factors_the_first_words_about_a_user_stand() -> None:
+    chain = policy(chain="all", authenticators=("local", "corp"))
+    local = Stub(Accepted("ann", "", ("a",), {"class": "1"}))
+    corp = Stub(Accepted("ann", "NORTH", ("b",), {"class": "2", "filter": "x"}))
+
+    assert await conducted(policies(chain, local=local, corp=corp), ann()) == Granted(
+        "ann", "NORTH", {"class": "1", "filter": "x", "roles": "a b"}
+    )
+
+
+# ---------------------------------------------------------------- what a user gets
+
+
+@pytest.mark.parametrize(
+    ("caller", "admitted"), [("5550100", True), ("5550999", False), ("", False)]
+)
+async def test_a_number_that_is_required_is_looked_at_before_anything_is_asked(
+    caller: str, admitted: bool
+) -> None:
+    found = policies(policy(required_callers=("55501*",), refusal="no"), local=Stub(ANN))
+    dialog = ann(facts=facts(caller=caller))
+
+    verdict = await conducted(found, dialog)
+
+    assert isinstance(verdict, Granted) is admitted
+    if not admitted:
+        assert verdict == Refused("", attributes={"message": "no"})
+        assert dialog.screen == b""
+        assert found.unfit_numbers == 1
+
+
+async def test_a_number_that_a_role_requires_is_looked_at_behind_the_login() -> None:
+    found = policies(
+        policy(roles=("admin",), required_callers=("1*",)),
+        policy(),
+        local=Stub(Accepted("ann", roles=("admin",))),
+    )
+    caller = ann()
+
+    assert await conducted(found, caller) == Refused(
+        "ann", attributes={"message": "Login incorrect"}
+    )
+    assert caller.screen == b"login: Password: "
+
+
+def choice(**fields: Any) -> PolicySettings:
+    return policy(services=("console",), role_services={"admin": ("shell", "rtu")}, **fields)
+
+
+ADMIN: Final = Accepted("ann", roles=("admin",))
+
+
+async def test_one_service_is_given_without_a_menu() -> None:
+    assert await conducted(policies(choice(), local=Stub(ANN)), ann()) == Granted(
+        "ann", "", {"service": "console"}
+    )
+
+
+@pytest.mark.parametrize("answer", [b"2", b"shell"])
+async def test_of_several_services_the_caller_chooses_one(answer: bytes) -> None:
+    caller = Caller(b"ann", b"secret", answer)
+
+    assert await conducted(policies(choice(), local=Stub(ADMIN)), caller) == Granted(
+        "ann", "", {"service": "shell", "roles": "admin"}
+    )
+    assert caller.screen.endswith(
+        b"Password: \r\n  1  console\r\n  2  shell\r\n  3  rtu\r\nService: "
+    )
+
+
+async def test_a_wrong_choice_shows_the_menu_again_and_the_third_ends_the_call() -> None:
+    undecided: Verdict = Undecided(
+        Winerror.ERROR_CANCELLED.code, "ann", {"message": "No service was chosen"}
+    )
+    found = policies(choice(), local=Stub(ADMIN))
+    hesitant = Caller(b"ann", b"secret", b"", b"9", b"3")
+
+    assert await conducted(found, Caller(b"ann", b"secret", b"4", b"x", b"")) == undecided
+    assert await conducted(found, Caller(b"ann", b"s", Event.TYPE_ENDLESSLY)) == undecided
+    assert isinstance(await conducted(found, hesitant), Granted)
+    assert hesitant.screen.count(b"Service: ") == 3
+
+
+async def test_silence_at_the_menu_is_an_error_and_no_refusal() -> None:
+    caller = Caller(b"ann", b"secret", Event.SAY_NOTHING)
+
+    assert await conducted(policies(choice(), local=Stub(ADMIN)), caller) == Undecided(
+        Winerror.ERROR_TIMEOUT.code, "ann", {"message": "Login timed out"}
+    )
+
+
+async def test_who_has_no_service_is_refused() -> None:
+    found = policies(policy(role_services={"admin": ("shell",)}), local=Stub(ANN))
+
+    assert await conducted(found, ann()) == Refused(
+        "ann", attributes={"message": "There is no service for you"}
+    )
+
+
+async def test_a_service_that_the_authenticator_names_is_not_asked_for() -> None:
+    local = Stub(Accepted("ann", roles=("admin",), attributes={"service": "ppp"}))
+
+    assert await conducted(policies(choice(), local=local), ann()) == Granted(
+        "ann", "", {"service": "ppp", "roles": "admin"}
+    )
+
+
+@pytest.mark.parametrize(("policys", "users", "holds"), [(60, 600, 60), (600, 60, 60), (0, 5, 5)])
+async def test_of_two_limits_the_shorter_one_holds(policys: int, users: int, holds: int) -> None:
+    local = Stub(Accepted("ann", attributes={"session_timeout_s": users}))
+
+    assert await conducted(policies(policy(session_timeout_s=policys), local=local), ann()) == (
+        Granted("ann", "", {"session_timeout_s": holds})
+    )
+
+
+async def test_an_account_for_emergencies_is_known_before_its_try_is_checked_and_alarmed() -> None:
+    local = Stub(Accepted("glass"))
+    found = policies(
+        policy(name="glass", users=("glass",), break_glass=True), policy(), local=local
+    )
+
+    verdict = await conducted(found, Caller(b"glass", b"secret"))
+
+    assert verdict == Granted("glass", "", {"policy": "glass", "break_glass": True})
+    assert local.terms is not None
+    assert local.terms.break_glass
+    local.result = ANN
+    await conducted(found, ann())
+    assert not local.terms.break_glass
+    assert found.break_glass_logins == 1

@@ -380,9 +380,20 @@ def test_the_verdict_chooses_among_the_services_there_are() -> None:
     assert "start shell for ann" in bench.take()
 
 
-def test_a_service_that_is_not_there_is_the_ports_own() -> None:
+def test_a_service_that_is_not_there_is_not_swapped_for_another() -> None:
     bench = called()
     bench.admit(service="/bin/sh")
+    assert "start /bin/sh for ann" in bench.take()
+
+    bench.service_ends("there is no such service")
+
+    assert bench.screen.endswith(b"\r\nThe service is not available, try again later\r\n")
+    assert bench.records[-1][1].disconnect is Disconnect.SERVICE_FAILED
+
+
+def test_a_verdict_without_a_service_leaves_it_to_the_port() -> None:
+    bench = called()
+    bench.admit(service="")
 
     assert "start console for ann" in bench.take()
 

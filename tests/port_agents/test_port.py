@@ -241,6 +241,20 @@ async def test_a_service_that_cannot_be_started_is_told_with_the_reason(tmp_path
         assert "/does/not/exist" in failure
 
 
+async def test_a_service_that_the_agent_has_not_is_refused_by_name(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.call("rtu")
+        await bench.agent.until(lambda: bool(bench.told("ended")))
+
+        assert bench.told("ended") == [
+            (
+                "ended",
+                "oslo/1",
+                "the verdict names a service that this agent doesn't have: add [services.rtu]",
+            )
+        ]
+
+
 async def test_a_service_that_is_stopped_before_it_starts_is_told_of(tmp_path: Path) -> None:
     async with running(tmp_path) as bench:
         await bench.call("cat")
