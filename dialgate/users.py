@@ -22,7 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialgate.errors import StateError, UsageError
 from dialgate.passwords import Argon2, check_password
-from dialgate.state import USERS, reading, writing
+from dialgate.state import reading, writing
+from dialgate.tables import USERS
 from dialgate.wire.limits import USERNAME_BYTES_MAX
 
 __all__ = [

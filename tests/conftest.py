@@ -1,4 +1,4 @@
-"""What holds for every test: hypothesis profiles, the integration marker, no skips in CI.
+"""What holds for every test: profiles of hypothesis, the integration marker, databases, CI.
 
 HYPOTHESIS_PROFILE chooses among `dev` (the default: new examples at every run), `ci` (the same
 examples at every run; the default where CI=true) and `nightly` (for `./dev prove`).
@@ -7,12 +7,14 @@ examples at every run; the default where CI=true) and `nightly` (for `./dev prov
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgresql import PostgreSQL, running_postgresql
 
 INTEGRATION: Final = Path(__file__).parent / "integration"
 IS_CI: Final = os.environ.get("CI") == "true"
@@ -60,3 +62,19 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     if IS_CI and report.skipped:
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """Run a PostgreSQL server, for those tests that need one."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a state that isn't there yet, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state.db"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.database()

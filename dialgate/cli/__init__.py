@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "check": Command("check", "check a configuration file"),
     "keys": Command("keys", "make and list the cluster's keys"),
     "users": Command("users", "add, list, change and remove local users"),
+    "state": Command("state", "upgrade the tables of the cluster's state"),
     "status": Command("observe", "show the broker and the sums of what it knows"),
     "agents": Command("observe", "show the port agents"),
     "workers": Command("observe", "show the auth workers"),

@@ -5,6 +5,7 @@ Everything here follows from the file alone; what depends on the machine is in `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
@@ -25,7 +26,8 @@ __all__ = ["check_document", "curve_endpoints"]
 
 T = TypeVar("T")
 
-STATE_SCHEME: Final = "sqlite:///"
+STATE_URL: Final = re.compile(r"sqlite:///.|postgresql://[^/?]*/[^/?]")
+"""A file's path, or a server (empty: PostgreSQL's own variables tell) and its database."""
 
 
 def _endpoints(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
@@ -72,12 +74,12 @@ def _parsed(
 
 
 def _check_state(settings: Settings, findings: Findings) -> None:
-    url = settings.cluster.state
-    if not url.startswith(STATE_SCHEME) or url == STATE_SCHEME:
+    if not STATE_URL.match(settings.cluster.state):
         findings.fault(
             ("cluster", "state"),
             "is no URL of a known kind",
-            'write "sqlite:////var/lib/dialgate/state.db": four slashes before a whole path',
+            'write "sqlite:////var/lib/dialgate/state.db", with four slashes before a whole path, '
+            'or "postgresql://dialgate@host/dialgate"',
         )
 
 

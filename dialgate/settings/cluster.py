@@ -18,11 +18,18 @@ class ClusterSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     name: Name = "dialgate"
     """Name of the cluster, for people."""
     state: str = "sqlite:////var/lib/dialgate/state.db"
-    """URL of the cluster's SQL state: users, tries, used codes. `sqlite:///` and a path."""
+    """URL of the cluster's SQL state: users, tries, used codes, calls. `sqlite:///` and a path for
+    one machine; `postgresql://user@host/database` for several, with a password from `~/.pgpass`."""
     keys: str = "/etc/dialgate/keys"
     """Directory of the key files; `dialgate keys init` makes it."""
     pool_key: str = ""
     """File with the worker pool's secret key. Empty: `pool.key` in `keys`."""
+
+    @property
+    def state_file(self) -> Path | None:
+        """The state's file; None when the state is a server's."""
+        path = self.state.removeprefix("sqlite:///")
+        return Path(path) if path != self.state else None
 
     @property
     def pool_key_file(self) -> Path:

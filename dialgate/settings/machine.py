@@ -28,8 +28,8 @@ T = TypeVar("T")
 def check_machine(settings: Settings, programs: Collection[Program], findings: Findings) -> None:
     """Add what `programs` miss on this machine."""
     if "worker" in programs:
-        file = settings.cluster.state.removeprefix("sqlite:///")
-        _check_writable(File(file), ("cluster", "state"), findings)
+        if (file := settings.cluster.state_file) is not None:
+            _check_writable(file, ("cluster", "state"), findings)
         if settings.cluster.pool_key:
             pool_key = settings.cluster.pool_key_file
             _key(lambda: load_pool_key(pool_key), ("cluster", "pool_key"), findings)

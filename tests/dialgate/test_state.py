@@ -1,4 +1,4 @@
-"""The cluster's state, on a real SQLite file."""
+"""The cluster's state, on a real SQLite file and a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialgate.errors import StateError
 from dialgate.passwords import Argon2
-from dialgate.state import check_state, open_state, shared_secret
+from dialgate.state import check_state, open_state, shared_secret, upgrade_state, writing
+from dialgate.tables import SCHEMA
 from dialgate.users import add_user, find_user, list_users
+from tests.postgresql import PostgreSQL
 
 CHEAP: Final = Argon2(memory_kib=8, passes=1)
 
@@ -28,12 +31,22 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def state(file: Path) -> AsyncIterator[AsyncEngine]:
+    """Open a state in a file."""
     engine = await open_state(f"sqlite:///{file}")
     yield engine
     await engine.dispose()
 
 
-async def test_all_who_ask_for_a_new_secret_get_the_same(state: AsyncEngine) -> None:
+@pytest.fixture
+async def each_state(state_url: str) -> AsyncIterator[AsyncEngine]:
+    """Open a state of each kind."""
+    engine = await open_state(state_url)
+    yield engine
+    await engine.dispose()
+
+
+async def test_all_who_ask_for_a_new_secret_get_the_same(each_state: AsyncEngine) -> None:
+    state = each_state
     offered = [bytes([n]) * 32 for n in range(8)]
 
     got = await asyncio.gather(*(shared_secret(state, "pool", fresh) for fresh in offered))
@@ -43,12 +56,12 @@ async def test_all_who_ask_for_a_new_secret_get_the_same(state: AsyncEngine) -> 
     assert await shared_secret(state, "other", b"x") == b"x"
 
 
-async def test_the_state_outlives_its_engine(file: Path) -> None:
-    first = await open_state(f"sqlite:///{file}")
+async def test_the_state_outlives_its_engine(state_url: str) -> None:
+    first = await open_state(state_url)
     await add_user(first, "ann", b"secret", CHEAP)
     await first.dispose()
 
-    second = await open_state(f"sqlite:///{file}")
+    second = await open_state(state_url)
     users = await list_users(second)
     await second.dispose()
 
@@ -68,8 +81,8 @@ async def test_the_file_is_its_owners_and_safe_against_a_power_cut(
     assert {stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()} == {0o600}
 
 
-async def test_processes_that_start_together_make_one_state(file: Path) -> None:
-    engines = await asyncio.gather(*(open_state(f"sqlite:///{file}") for _ in range(6)))
+async def test_processes_that_start_together_make_one_state(state_url: str) -> None:
+    engines = await asyncio.gather(*(open_state(state_url) for _ in range(6)))
 
     await add_user(engines[0], "ann", b"secret", CHEAP)
 
@@ -101,11 +114,18 @@ async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(file: Pat
 
 
 async def test_a_newer_state_is_refused(state: AsyncEngine, file: Path) -> None:
-    with closing(sqlite3.connect(file)) as newer:
-        newer.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
-        newer.commit()
+    await set_revision(state, "9999")
 
-    with pytest.raises(StateError, match="has schema 2, and this dialgate knows 1"):
+    with pytest.raises(StateError, match=f"has schema 9999, and this dialgate knows {SCHEMA}"):
+        await open_state(f"sqlite:///{file}")
+    with pytest.raises(StateError, match=f"has schema 9999, and this dialgate knows {SCHEMA}"):
+        await upgrade_state(f"sqlite:///{file}")
+
+
+async def test_an_older_state_is_refused_with_what_mends_it(state: AsyncEngine, file: Path) -> None:
+    await set_revision(state, "0000")
+
+    with pytest.raises(StateError, match=r"has schema 0000.*: run `dialgate state upgrade`"):
         await open_state(f"sqlite:///{file}")
 
 
@@ -118,11 +138,51 @@ async def test_an_unknown_kind_of_state_is_refused_without_its_password(url: str
     assert "geheim" not in str(caught.value)
 
 
-async def test_postgresql_needs_its_driver_and_says_so() -> None:
-    with pytest.raises(StateError, match="needs the Python package asyncpg") as caught:
-        await open_state("postgresql://dialgate:geheim@192.0.2.1/dialgate")
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("postgresql://ann:geheim@127.0.0.1:1/dialgate", "the state can't be reached"),
+        ("postgresql://ann:geheim@/dialgate?host=/nonexistent", "the state can't be reached"),
+        ("postgresql://ann:geheim@h/dialgate?passfile=/x", "the parameter 'passfile' is not known"),
+    ],
+)
+async def test_a_server_that_is_not_there_is_one_line_without_its_password(
+    url: str, fault: str
+) -> None:
+    with pytest.raises(StateError) as caught:
+        await open_state(url)
 
+    assert str(caught.value).startswith("postgresql://ann:***@")
+    assert fault in str(caught.value)
     assert "geheim" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_database_that_is_not_there_is_one_line(postgresql: PostgreSQL) -> None:
+    url = f"postgresql://dialgate@/nowhere?host={postgresql.directory}"
+
+    with pytest.raises(StateError, match='can\'t be used: database "nowhere" does not exist'):
+        await open_state(url)
+
+
+async def test_a_server_that_comes_back_is_used_again(postgresql: PostgreSQL) -> None:
+    engine = await open_state(postgresql.database())
+    postgresql.stop()
+    try:
+        with pytest.raises(StateError, match="can't be reached"):
+            await check_state(engine)
+    finally:
+        postgresql.start()
+
+    await check_state(engine)
+    await engine.dispose()
+
+
+async def set_revision(state: AsyncEngine, revision: str) -> None:
+    async with writing(state) as connection:
+        await connection.execute(
+            text("UPDATE alembic_version SET version_num = :number"), {"number": revision}
+        )
 
 
 async def test_a_missing_directory_is_one_line(tmp_path: Path) -> None:

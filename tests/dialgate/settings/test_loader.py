@@ -185,8 +185,8 @@ FAULTS = [
      '34: services.console.command[0]: "login" is not a whole path: write it as /bin/login'),
     # the rest
     (altered(("sqlite:////var/lib/dialgate/state.db", "mysql://x")),
-     ('3: cluster.state: is no URL of a known kind: write "sqlite:////var/lib/dialgate/state.db": '
-     "four slashes before a whole path")),
+     ('3: cluster.state: is no URL of a known kind: write "sqlite:////var/lib/dialgate/state.db", '
+     'with four slashes before a whole path, or "postgresql://dialgate@host/dialgate"')),
     (altered(('[[policies]]\nsites = ["*"]\nports = ["*"]\nauthenticators = ["local"]\ntries = 3\n',
               "")),
      (" policies: is missing, so every caller would be turned away: "

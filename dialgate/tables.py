@@ -1,0 +1,53 @@
+"""The tables of the cluster's SQL state, as statements of this version see them.
+
+Only descriptions: how a database comes to have them is in `dialgate.migrations`, and a test holds
+the two against each other on SQLite and PostgreSQL.  Whoever needs a table adds it here, with a
+migration of its own.
+
+Times are whole seconds since 1970 where a name ends in `_s`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, String, Table, Text
+
+from dialgate.wire.limits import USERNAME_BYTES_MAX
+
+__all__ = ["BASELINE", "META", "SCHEMA", "SECRETS", "USERS", "VERSION_TABLE", "metadata"]
+
+SCHEMA: Final = "0001"
+"""Revision of these tables: the newest migration's.  Four digits, so that they compare."""
+BASELINE: Final = "0001"
+"""Revision of databases from before there were migrations."""
+VERSION_TABLE: Final = "alembic_version"
+"""Where Alembic notes the revision, in one row."""
+
+metadata: Final = MetaData()
+"""All of them."""
+
+META: Final = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Whose database it is: `product` is "dialgate"."""
+USERS: Final = Table(
+    "users",
+    metadata,
+    Column("name", String(USERNAME_BYTES_MAX), primary_key=True),
+    Column("password_hash", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_s", BigInteger, nullable=False),
+    Column("changed_s", BigInteger, nullable=False),
+)
+"""Local users (`dialgate.users`)."""
+SECRETS: Final = Table(
+    "secrets",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+"""What the workers of a pool share and make by themselves (`dialgate.state.shared_secret`)."""
