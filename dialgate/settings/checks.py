@@ -61,6 +61,8 @@ def check_document(settings: Settings, findings: Findings) -> None:
     check_lines(settings, findings)
     _check_services(settings, findings)
     check_policies(settings, findings)
+    for name, authenticator in settings.authenticators.items():
+        findings.add(("authenticators", name), authenticator.problems())
 
 
 def _parsed(

@@ -107,7 +107,7 @@ FAULTS = [
     (altered(("tries = 3", "tries = 11")),
      "39: policies[0].tries: is 11: write a whole number from 1 to 10"),
     (altered(('kind = "local"', 'kind = "ldap"')),
-     """41: authenticators.local.kind: is 'ldap': write "local\""""),
+     """41: authenticators.local.kind: is 'ldap': write "local" or "radius\""""),
     # a table that is none
     (altered(("[cluster]", "worker = 5\n[cluster]"), ("[worker]", "[services.w]"),
              ('name = "worker-1"', ""), ('brokers = ["tcp://127.0.0.1:7701"]', 'command = ["/x"]'),
