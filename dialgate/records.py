@@ -10,7 +10,8 @@ Invariant: a call has at most one start and one stop record; no record holds an 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
@@ -24,6 +25,7 @@ __all__ = [
     "APPLICATION_ID",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "UNDER_WAY",
     "CallFacts",
     "CallRecord",
     "DialogFacts",
@@ -35,7 +37,7 @@ __all__ = [
 
 APPLICATION_ID: Final = 0x44475350
 """Marks the file as ours: "DGSP", in SQLite's header."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """A file of a newer version is refused, never changed."""
 SCHEMA: Final = (
     """
@@ -54,6 +56,10 @@ SCHEMA: Final = (
     "CREATE INDEX by_time ON records (made_at)",
 )
 """`stored_at`: when a broker named the record in RECORDED; null until then."""
+UNDER_WAY: Final = """
+    CREATE TABLE IF NOT EXISTS under_way (call BLOB PRIMARY KEY, body TEXT NOT NULL) STRICT
+"""
+"""Calls that have no stop record yet; since version 2."""
 
 _LATEST: Final = """
     SELECT record, call, kind, made_at, body FROM records AS latest
@@ -63,12 +69,16 @@ _LATEST: Final = """
 """
 """The last record of each call, newest first."""
 _UNFINISHED: Final = """
-    SELECT record, call, kind, made_at, body FROM records AS first
+    SELECT call, body FROM records AS first
     WHERE kind = 'start'
       AND NOT EXISTS (SELECT 1 FROM records WHERE call = first.call AND kind = 'stop')
-    ORDER BY number
+    UNION ALL
+    SELECT call, body FROM under_way
+    WHERE NOT EXISTS (
+        SELECT 1 FROM records WHERE call = under_way.call AND kind IN ('start', 'stop')
+    )
 """
-"""The start of each call that has no stop, oldest first."""
+"""Each call that has no stop, as its start record tells of it, or the note that it is under way."""
 
 
 class SpoolError(DialgateError):
@@ -151,24 +161,7 @@ def read_calls(path: str | Path, since: float = 0.0, limit: int = 1000) -> list[
     """
     if not Path(path).exists():
         raise SpoolError(f"{path}: no such file: has the agent of this machine been started yet?")
-    return _read(path, _LATEST, (since, limit))
-
-
-def read_unfinished(path: str | Path, agent: str) -> list[CallRecord]:
-    """Return the start records of `agent`'s calls that have no stop record, oldest first.
-
-    Raises:
-        SpoolError: the file can't be read, or is no spool.
-    """
-    return [each for each in _read(path, _UNFINISHED, ()) if each.facts.agent == agent]
-
-
-def _read(path: str | Path, query: str, parameters: tuple[float, ...]) -> list[CallRecord]:
-    address = f"file:{quote(str(path))}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=5.0)) as connection:
-            check_format(connection, path)
-            rows = connection.execute(query, parameters).fetchall()
+    with _reading(path) as connection:
         return [
             CallRecord(
                 record=record,
@@ -177,8 +170,30 @@ def _read(path: str | Path, query: str, parameters: tuple[float, ...]) -> list[C
                 made_at=made_at,
                 facts=msgspec.json.decode(body, type=CallFacts),
             )
-            for record, call, kind, made_at, body in rows
+            for record, call, kind, made_at, body in connection.execute(_LATEST, (since, limit))
         ]
+
+
+def read_unfinished(path: str | Path, agent: str) -> dict[bytes, CallFacts]:
+    """Return what is known of `agent`'s calls that have no stop record, by their ids.
+
+    Raises:
+        SpoolError: the file can't be read, is no spool, or was not opened by this version yet.
+    """
+    with _reading(path) as connection:
+        rows = connection.execute(_UNFINISHED).fetchall()
+        unfinished = {call: msgspec.json.decode(body, type=CallFacts) for call, body in rows}
+    return {call: facts for call, facts in unfinished.items() if facts.agent == agent}
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[sqlite3.Connection]:
+    """Give a connection that changes nothing; what goes wrong is told as a `SpoolError`."""
+    address = f"file:{quote(str(path))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=5.0)) as connection:
+            check_format(connection, path)
+            yield connection
     except (sqlite3.Error, msgspec.MsgspecError) as error:
         raise SpoolError(f"{path}: can't be read: {error}") from error
 

@@ -5,33 +5,20 @@ Pure.  Which record is due when is the line's decision; keeping it is the spool'
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from dialgate.records import CallFacts, CallRecord, DialogFacts
 from port_agents.call import Call, DialogOutcome, Disconnect
 
-__all__ = ["record_of", "stop_of_interrupted"]
+__all__ = ["facts_of", "stop_of_interrupted"]
 
 
-def record_of(
-    call: Call,
-    kind: Literal["start", "interim", "stop"],
-    port: tuple[str, str, str],
-    *,
-    record: bytes,
-    made_at: float,
-    clock_offset_s: float,
-) -> CallRecord:
-    """Return a record of `call` as it is now.
+def facts_of(call: Call, port: tuple[str, str, str], *, clock_offset_s: float) -> CallFacts:
+    """Return what is known of `call` now.
 
     Args:
         call: what the line noted.
-        kind: what the record is of.
         port: names of site, agent and HPORT.
-        record: 16 bytes, never used before.
-        made_at: the wall clock, seconds since 1970.
         clock_offset_s: wall clock less the agent's clock.
     """
 
@@ -39,7 +26,7 @@ def record_of(
         return None if at is None else at + clock_offset_s
 
     site, agent, hport = port
-    facts = CallFacts(
+    return CallFacts(
         site=site,
         agent=agent,
         hport=hport,
@@ -58,21 +45,23 @@ def record_of(
         disconnect="" if call.disconnect is None else call.disconnect.value,
         code=call.code,
     )
-    return CallRecord(record=record, call=call.id, kind=kind, made_at=made_at, facts=facts)
 
 
-def stop_of_interrupted(start: CallRecord, *, record: bytes, made_at: float) -> CallRecord:
+def stop_of_interrupted(
+    call: bytes, facts: CallFacts, *, record: bytes, made_at: float
+) -> CallRecord:
     """Return the stop record of a call that its agent did not live to end.
 
     When the caller was cut off nobody knows, so `ended_at` stays empty.
 
     Args:
-        start: the call's start record.
+        call: its id.
+        facts: what was known of it last.
         record: 16 bytes, never used before.
         made_at: the wall clock, seconds since 1970.
     """
-    facts = msgspec.structs.replace(start.facts, disconnect=Disconnect.AGENT_DIED.value)
-    return msgspec.structs.replace(start, record=record, kind="stop", made_at=made_at, facts=facts)
+    last = msgspec.structs.replace(facts, disconnect=Disconnect.AGENT_DIED.value)
+    return CallRecord(record=record, call=call, kind="stop", made_at=made_at, facts=last)
 
 
 def _dialog_facts(outcome: DialogOutcome) -> DialogFacts:

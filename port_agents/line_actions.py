@@ -22,6 +22,7 @@ from port_agents.modem_actions import Flush, ModemSettings, Reopen, SetDtr
 __all__ = [
     "Action",
     "Admission",
+    "CallBegan",
     "LineChanged",
     "LineSettings",
     "LineState",
@@ -122,6 +123,16 @@ class StopService:
 
 
 @dataclass(frozen=True, slots=True)
+class CallBegan:
+    """Note durably that the call, as it is now, is under way.
+
+    It is no record; if the agent is killed, its next start makes the call's stop record of it.
+    """
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Keep a record of the call, as it is now, durably."""
 
@@ -148,6 +159,7 @@ Action = (
     | StartService
     | ServiceWrite
     | StopService
+    | CallBegan
     | Record
     | LineChanged
 )

@@ -40,6 +40,7 @@ from port_agents.dialog import PortDialog
 from port_agents.dialog_actions import Opening, Route, Verdict
 from port_agents.line_actions import (
     Action,
+    CallBegan,
     LineSettings,
     Record,
     ServiceWrite,
@@ -115,7 +116,7 @@ class LineCall:
                 case modem_does.Write(data):
                     actions.append(WriteLine(data))
                 case modem_does.Ringing(_, caller):
-                    self._ringing(caller, now)
+                    actions += self._ringing(caller, now)
                 case modem_does.Connected():
                     actions += self._connected(action, now)
                 case modem_does.CallerBytes(data):
@@ -159,12 +160,14 @@ class LineCall:
 
     # The call.
 
-    def _ringing(self, caller: modem_does.Caller, now: float) -> None:
+    def _ringing(self, caller: modem_does.Caller, now: float) -> list[Action]:
         if self.stage is Stage.OVER:
-            return  # It is heard when nothing of the last call is left.
+            return []  # It is heard when nothing of the last call is left.
+        is_first = self.call is None
         if self.call is None:
             self.call = Call(self._new_id(), now)
         self.call.caller = caller
+        return [CallBegan(replace(self.call))] if is_first else []
 
     def _connected(self, connected: modem_does.Connected, now: float) -> list[Action]:
         call = self.call = self.call or Call(self._new_id(), now)
@@ -191,7 +194,8 @@ class LineCall:
             self._counters,
             dialog_max_s=self.settings.dialog_max_s,
         )
-        return self._from_dialog(self.dialog.begin(self._route, now), now)
+        begun = self._from_dialog(self.dialog.begin(self._route, now), now)
+        return [CallBegan(replace(call)), *begun]
 
     def _from_caller(self, data: bytes, now: float) -> list[Action]:
         if self.call is not None:

@@ -16,11 +16,13 @@ import structlog
 
 from dialgate.settings import PortSettings, ServiceSettings
 from dialgate.settings.endpoints import TERMINAL_SERVER
+from port_agents.call import Call
 from port_agents.device import Device, PortError
 from port_agents.flow import Flow
 from port_agents.handover import start_service
 from port_agents.line_actions import (
     Action,
+    CallBegan,
     LineChanged,
     LineState,
     Record,
@@ -69,6 +71,9 @@ class PortEvents(Protocol):
 
     def service_ended(self, hport: str, failure: str) -> None:
         """Hear that the service is gone; `failure`: why it could not be started."""
+
+    def call_began(self, hport: str, call: Call) -> None:
+        """Note that a call is under way."""
 
     def record(self, hport: str, record: Record) -> None:
         """Keep a record."""
@@ -164,6 +169,8 @@ class Port:
             case StopService():
                 assert self._serving is not None, "a service that was started is stopped"
                 self._serving.cancel()
+            case CallBegan(call):
+                self._events.call_began(self.hport, call)
             case Record():
                 self._events.record(self.hport, action)
             case LineChanged(state, reason):

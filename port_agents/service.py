@@ -22,14 +22,14 @@ from dialgate.errors import DialgateError
 from dialgate.lifecycle import Life
 from dialgate.lifecycle import main as live
 from dialgate.links import Links, link_name
-from dialgate.records import read_unfinished
+from dialgate.records import CallFacts, CallRecord, read_unfinished
 from dialgate.settings import Settings, require
 from dialgate.telemetry import new_registry
 from port_agents.agent import Agent
 from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import Brokers
-from port_agents.call import Disconnect
-from port_agents.call_records import record_of, stop_of_interrupted
+from port_agents.call import Call, Disconnect
+from port_agents.call_records import facts_of, stop_of_interrupted
 from port_agents.descriptors import raise_limit
 from port_agents.line_actions import Record
 from port_agents.line_settings import line_settings
@@ -148,12 +148,13 @@ class Shell:
             SpoolError: the spool can't be read.
         """
         agent = self._settings
-        starts = await asyncio.to_thread(read_unfinished, agent.spool, agent.name)
-        for start in starts:
-            self._spool.keep(stop_of_interrupted(start, record=new_id(), made_at=time.time()))
-        self._agent.counters.calls[Disconnect.AGENT_DIED] += len(starts)
-        if starts:
-            log.warning("calls were cut off when the agent died", calls=len(starts))
+        unfinished = await asyncio.to_thread(read_unfinished, agent.spool, agent.name)
+        for call, facts in unfinished.items():
+            stop = stop_of_interrupted(call, facts, record=new_id(), made_at=time.time())
+            self._spool.keep(stop)
+        self._agent.counters.calls[Disconnect.AGENT_DIED] += len(unfinished)
+        if unfinished:
+            log.warning("calls were cut off when the agent died", calls=len(unfinished))
 
     def start(self) -> None:
         """Begin to look for a broker, and make the modems ready."""
@@ -222,18 +223,27 @@ class Shell:
         """Tell the core that a service is gone."""
         self.perform(self._agent.service_ended(hport, failure, time.monotonic()))
 
+    def call_began(self, hport: str, call: Call) -> None:
+        """Note that a call is under way."""
+        self._spool.note(call.id, self._facts(hport, call, time.time()))
+
     def record(self, hport: str, record: Record) -> None:
         """Keep a record of a call."""
         made_at = time.time()
         self._spool.keep(
-            record_of(
-                record.call,
-                record.kind,
-                (self._settings.site, self._settings.name, hport),
+            CallRecord(
                 record=new_id(),
+                call=record.call.id,
+                kind=record.kind,
                 made_at=made_at,
-                clock_offset_s=made_at - time.monotonic(),
+                facts=self._facts(hport, record.call, made_at),
             )
+        )
+
+    def _facts(self, hport: str, call: Call, made_at: float) -> CallFacts:
+        offset_s = made_at - time.monotonic()
+        return facts_of(
+            call, (self._settings.site, self._settings.name, hport), clock_offset_s=offset_s
         )
 
     # What the core wants.

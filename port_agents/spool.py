@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,8 @@ from dialgate.records import (
     APPLICATION_ID,
     SCHEMA,
     SCHEMA_VERSION,
+    UNDER_WAY,
+    CallFacts,
     CallRecord,
     SpoolError,
     check_format,
@@ -49,6 +51,8 @@ RETRY_S: Final = 1.0
 _INSERT: Final = (
     "INSERT OR IGNORE INTO records (record, call, kind, made_at, body) VALUES (?, ?, ?, ?, ?)"
 )
+_NOTE: Final = "INSERT OR REPLACE INTO under_way (call, body) VALUES (?, ?)"
+_FORGET: Final = "DELETE FROM under_way WHERE call = ?"
 _MAKE_ROOM: Final = """
     DELETE FROM records WHERE number IN (
         SELECT number FROM records AS old
@@ -84,6 +88,13 @@ class _Outcome:
     refused: int
 
 
+class _Note(NamedTuple):
+    """That a call is under way, and what is known of it."""
+
+    call: bytes
+    facts: CallFacts
+
+
 class Spool:
     """An agent's spool, as `open` returns it."""
 
@@ -101,7 +112,7 @@ class Spool:
         self._on_error = on_error
         self._retry_s = retry_s
         self._failing = False
-        self._queue: deque[CallRecord] = deque()
+        self._queue: deque[CallRecord | _Note] = deque()
         self._queued = asyncio.Event()
         self._written = asyncio.Event()
         self._written.set()
@@ -138,7 +149,7 @@ class Spool:
 
     @property
     def waiting(self) -> int:
-        """How many records are not on the disk yet."""
+        """How many records and notes are not on the disk yet."""
         return len(self._queue)
 
     @property
@@ -148,10 +159,19 @@ class Spool:
 
     def keep(self, record: CallRecord) -> bool:
         """Queue a record for the disk; return False when the queue is full."""
-        if len(self._queue) >= QUEUE_MAX:
+        if not self._put(record):
             self._refused(1, "the queue of records is full")
             return False
-        self._queue.append(record)
+        return True
+
+    def note(self, call: bytes, facts: CallFacts) -> None:
+        """Queue for the disk that a call is under way, until its stop record is kept."""
+        self._put(_Note(call, facts))
+
+    def _put(self, entry: CallRecord | _Note) -> bool:
+        if len(self._queue) >= QUEUE_MAX:
+            return False
+        self._queue.append(entry)
         self._written.clear()
         self._queued.set()
         return True
@@ -258,28 +278,38 @@ class _SpoolFile:
         execute("BEGIN IMMEDIATE")
         for statement in SCHEMA if is_new else ():
             execute(statement)
+        execute(UNDER_WAY)
         execute(f"PRAGMA application_id = {APPLICATION_ID}")
         execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         execute("COMMIT")
         (self.records,) = execute("SELECT count(*) FROM records").fetchone()
 
-    def insert(self, batch: Sequence[CallRecord]) -> _Outcome:
-        """Write a batch durably, as far as there is room; all of it or, with an error, nothing."""
+    def insert(self, batch: Sequence[CallRecord | _Note]) -> _Outcome:
+        """Write a batch durably, as far as there is room; all of it or, with an error, nothing.
+
+        Notes of calls that are under way need no room: there are no more of them than ports.
+        """
         execute = self._connection.execute
+        new = [each for each in batch if isinstance(each, CallRecord)]
         execute("BEGIN IMMEDIATE")
         try:
             records = self.records
-            if (excess := records + len(batch) - self._records_max) > 0:
+            if (excess := records + len(new) - self._records_max) > 0:
                 records -= execute(_MAKE_ROOM, (excess,)).rowcount
-            fitting = batch[: max(0, self._records_max - records)]
+            fitting = new[: max(0, self._records_max - records)]
             kept = sum(execute(_INSERT, _row(record)).rowcount for record in fitting)
+            for each in batch:
+                if isinstance(each, _Note):
+                    execute(_NOTE, (each.call, msgspec.json.encode(each.facts).decode()))
+                elif each.kind == "stop":
+                    execute(_FORGET, (each.call,))
             execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 execute("ROLLBACK")
             raise
         self.records = records + kept
-        return _Outcome(kept, len(fitting) - kept, len(batch) - len(fitting))
+        return _Outcome(kept, len(fitting) - kept, len(new) - len(fitting))
 
     def close(self) -> None:
         """Close the file."""

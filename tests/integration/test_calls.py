@@ -431,3 +431,26 @@ async def test_the_calls_of_a_killed_agent_are_ended_by_the_next(site: Site) -> 
 
     (ended,) = [each for each in site.calls() if each.call == call]
     assert (ended.facts.disconnect, ended.facts.ended_at) == ("agent-died", None)
+
+
+async def test_a_login_that_a_killed_agent_was_in_has_its_record(site: Site) -> None:
+    """Also after the one that stopped the agent.  Nobody was admitted, so there is no start."""
+    with running("agent", site.directory / "agent.toml", site.http) as agent:
+        site.agent = agent
+        await until(site.is_idle, "the modems' being ready", 20.0)
+        before = {each.call for each in site.calls()}
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.dial + 2)
+        await Caller(reader, writer).sees(b"login: ")
+        agent.send(signal.SIGKILL)
+        await until(lambda: not agent.is_running, "the agent's end", 5.0)
+        writer.close()
+
+    def new() -> list[CallRecord]:
+        return [each for each in site.calls() if each.call not in before]
+
+    with running("agent", site.directory / "agent.toml", site.http):
+        await until(lambda: new() != [], "the record of the stop")
+
+    (ended,) = new()
+    assert (ended.kind, ended.facts.disconnect) == ("stop", "agent-died")
+    assert ended.facts.connected_at is not None

@@ -26,6 +26,7 @@ from port_agents.line import Line
 from port_agents.line_actions import (
     Action,
     Admission,
+    CallBegan,
     LineChanged,
     LineSettings,
     Record,
@@ -88,6 +89,8 @@ class Bench:
         """What the line asked for, states included; `take` empties it."""
         self.screen = b""
         """What the caller saw."""
+        self.begun: list[Call] = []
+        """What was noted of calls that were under way."""
         self.records: list[tuple[str, Call]] = []
         self.admissions: list[Admission] = []
         self.sent: list[tuple[int, Verb, bytes, int]] = []
@@ -252,6 +255,8 @@ class Bench:
                 self.seen.append(f"service {data.decode()!r}")
             case StopService():
                 self.seen.append("stop")
+            case CallBegan(call):
+                self.begun.append(call)
             case Record(kind, call):
                 self.records.append((kind, call))
                 self.seen.append(f"record {kind} {call.disconnect or ''}".rstrip())

@@ -594,6 +594,19 @@ def test_what_drains_a_port_does_not_change_why_it_is_disabled() -> None:
 # Records.
 
 
+def test_a_call_is_noted_when_it_rings_and_when_it_is_connected_before_anything_is_asked() -> None:
+    modem = replace(SETTINGS.modem, init=("ATZ", "AT+VCID=1"), rings=2)
+    bench = ready(settings=replace(SETTINGS, modem=modem))
+    bench.ring()
+    rang = list(bench.begun)
+    bench.wait(5)
+
+    assert [call.connected_at for call in rang] == [None]
+    assert [call.caller.number for call in bench.begun] == ["", "5551234"]
+    assert {call.id for call in bench.begun} == {rang[0].id}
+    assert bench.records == []
+
+
 def test_a_handed_over_call_has_one_start_and_one_stop() -> None:
     bench = called()
     bench.ask()

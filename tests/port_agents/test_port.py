@@ -83,6 +83,9 @@ class Agent:
     def service_ended(self, hport: str, failure: str) -> None:
         self._note("ended", hport, failure)
 
+    def call_began(self, hport: str, call: Call) -> None:
+        self._note("began", hport, call.id)
+
     def record(self, hport: str, record: Record) -> None:
         self._note("record", hport, record.kind)
 

@@ -21,11 +21,18 @@ import pytest
 import pytest_asyncio
 
 from dialgate.codes import NO_ERROR, Raserror, Winerror
-from dialgate.records import CallFacts, CallRecord, DialogFacts, SpoolError, read_calls
+from dialgate.records import (
+    CallFacts,
+    CallRecord,
+    DialogFacts,
+    SpoolError,
+    read_calls,
+    read_unfinished,
+)
 from dialgate.wire.bodies import ERROR, SUCCESS
 from port_agents import spool as spool_module
 from port_agents.call import Call, DialogOutcome, Disconnect
-from port_agents.call_records import record_of
+from port_agents.call_records import facts_of, stop_of_interrupted
 from port_agents.dialog_actions import Verdict
 from port_agents.modem_actions import Caller
 from port_agents.spool import Spool, SpoolCounters
@@ -124,6 +131,61 @@ async def test_calls_are_shown_by_their_last_record_newest_first(rig: Rig) -> No
     ]
     assert [int.from_bytes(call.call) for call in read_calls(rig.path, since=4)] == [2]
     assert [int.from_bytes(call.call) for call in read_calls(rig.path, limit=1)] == [2]
+
+
+async def test_a_call_that_is_noted_and_has_no_stop_is_unfinished(rig: Rig) -> None:
+    early = msgspec.structs.replace(FACTS, connected_at=None)
+    others = msgspec.structs.replace(FACTS, agent="oslo-2")
+    for number, facts in ((1, early), (1, FACTS), (2, FACTS), (3, FACTS), (4, others)):
+        rig.spool.note(number.to_bytes(16), facts)
+    rig.spool.keep(record(12, "start", call=2))
+    rig.spool.keep(record(13, call=3))
+    await rig.spool.flush(bound_s=10)
+
+    unfinished = read_unfinished(rig.path, "oslo-1")
+
+    assert unfinished == {(1).to_bytes(16): FACTS, (2).to_bytes(16): FACTS}
+    assert [int.from_bytes(call.call) for call in read_calls(rig.path)] == [3, 2]
+
+
+async def test_a_stop_ends_an_unfinished_call_once(rig: Rig) -> None:
+    rig.spool.note((1).to_bytes(16), FACTS)
+    await rig.spool.flush(bound_s=10)
+    for call, facts in read_unfinished(rig.path, "oslo-1").items():
+        rig.spool.keep(stop_of_interrupted(call, facts, record=bytes(16), made_at=2000.0))
+    await rig.spool.flush(bound_s=10)
+
+    (ended,) = read_calls(rig.path)
+
+    assert read_unfinished(rig.path, "oslo-1") == {}
+    assert rig.sql("SELECT count(*) FROM under_way") == [(0,)]
+    assert (ended.kind, ended.facts.disconnect, ended.facts.ended_at) == (
+        "stop",
+        "agent-died",
+        None,
+    )
+
+
+async def test_notes_need_no_room_among_the_records(rig: Rig) -> None:
+    await rig.spool.close(bound_s=10)
+    await rig.open(records_max=1)
+    rig.spool.note((1).to_bytes(16), FACTS)
+    rig.spool.keep(record(2))
+    rig.spool.note((3).to_bytes(16), FACTS)
+    await rig.spool.flush(bound_s=10)
+
+    assert rig.spool.counters == SpoolCounters(records_kept=1)
+    assert len(read_unfinished(rig.path, "oslo-1")) == 2
+
+
+async def test_the_spool_of_the_version_before_is_taken_over(rig: Rig) -> None:
+    rig.spool.keep(record(1, "start"))
+    await rig.spool.close(bound_s=10)
+    rig.sql("DROP TABLE under_way")
+    rig.sql("PRAGMA user_version = 1")
+    await rig.open()
+
+    assert list(read_unfinished(rig.path, "oslo-1")) == [(1).to_bytes(16)]
 
 
 async def test_records_survive_a_restart_and_are_written_before_close_returns(rig: Rig) -> None:
@@ -288,7 +350,7 @@ async def test_anothers_database_is_refused(tmp_path: Path) -> None:
 
 async def test_a_newer_spool_is_refused(rig: Rig) -> None:
     await rig.spool.close()
-    rig.sql("PRAGMA user_version = 2")
+    rig.sql("PRAGMA user_version = 3")
 
     assert "made by a newer dialgate" in await refusal(rig.path)
     with pytest.raises(SpoolError, match="made by a newer dialgate"):
@@ -350,57 +412,44 @@ CALL = Call(
 )
 
 
-def made(call: Call) -> CallRecord:
-    return record_of(
-        call,
-        "stop",
-        ("oslo", "oslo-1", "oslo/1"),
-        record=bytes(16),
-        made_at=1030.0,
-        clock_offset_s=1000.0,
-    )
+def facts_of_the(call: Call) -> CallFacts:
+    return facts_of(call, ("oslo", "oslo-1", "oslo/1"), clock_offset_s=1000.0)
 
 
 def test_a_record_says_what_the_line_noted_on_the_wall_clock() -> None:
-    assert made(CALL) == CallRecord(
-        record=bytes(16),
-        call=bytes(range(16)),
-        kind="stop",
-        made_at=1030.0,
-        facts=CallFacts(
-            site="oslo",
-            agent="oslo-1",
-            hport="oslo/1",
-            caller="+4722334455",
-            caller_name="KARI",
-            speed=33600,
-            connect_text="CONNECT 33600",
-            rang_at=1005.0,
-            connected_at=1009.0,
-            handed_over_at=1012.0,
-            ended_at=1020.0,
-            dialogs=(
-                DialogFacts(
-                    dialog="00" * 16,
-                    attempts=2,
-                    tries=3,
-                    verdict="success",
-                    user="kari",
-                    domain="GRID",
-                    attributes={"class": "field"},
-                ),
+    assert facts_of_the(CALL) == CallFacts(
+        site="oslo",
+        agent="oslo-1",
+        hport="oslo/1",
+        caller="+4722334455",
+        caller_name="KARI",
+        speed=33600,
+        connect_text="CONNECT 33600",
+        rang_at=1005.0,
+        connected_at=1009.0,
+        handed_over_at=1012.0,
+        ended_at=1020.0,
+        dialogs=(
+            DialogFacts(
+                dialog="00" * 16,
+                attempts=2,
+                tries=3,
+                verdict="success",
+                user="kari",
+                domain="GRID",
+                attributes={"class": "field"},
             ),
-            service="console",
-            bytes_in=1,
-            bytes_out=2,
-            disconnect="caller",
-            code=Raserror.ERROR_PORT_DISCONNECTED.code,
         ),
+        service="console",
+        bytes_in=1,
+        bytes_out=2,
+        disconnect="caller",
+        code=Raserror.ERROR_PORT_DISCONNECTED.code,
     )
 
 
 def test_a_call_that_was_never_answered_has_a_record_all_the_same() -> None:
-    facts = made(Call(id=bytes(16), rang_at=5.0)).facts
+    facts = facts_of_the(Call(id=bytes(16), rang_at=5.0))
 
     assert facts == CallFacts(site="oslo", agent="oslo-1", hport="oslo/1", rang_at=1005.0)
 
@@ -409,7 +458,7 @@ def test_a_dialog_without_a_verdict_says_why_it_was_ended() -> None:
     assert CALL.dialog is not None
     ended = replace(CALL.dialog, verdict=None, reason=Winerror.ERROR_TIMEOUT.code)
 
-    (dialog,) = made(replace(CALL, dialog=ended)).facts.dialogs
+    (dialog,) = facts_of_the(replace(CALL, dialog=ended)).dialogs
 
     assert dialog == DialogFacts(
         dialog="00" * 16, attempts=2, tries=3, code=Winerror.ERROR_TIMEOUT.code
@@ -420,13 +469,13 @@ def test_an_error_verdict_keeps_its_code() -> None:
     assert CALL.dialog is not None
     failed = replace(CALL.dialog, verdict=Verdict(ERROR, Winerror.ERROR_TIMEOUT.code))
 
-    (dialog,) = made(replace(CALL, dialog=failed)).facts.dialogs
+    (dialog,) = facts_of_the(replace(CALL, dialog=failed)).dialogs
 
     assert (dialog.verdict, dialog.code) == ("error", Winerror.ERROR_TIMEOUT.code)
 
 
 def test_facts_are_plain_json() -> None:
-    body = msgspec.json.decode(msgspec.json.encode(made(CALL).facts))
+    body = msgspec.json.decode(msgspec.json.encode(facts_of_the(CALL)))
 
     assert body["dialogs"][0]["user"] == "kari"
     assert body["code"] == ["ras", 619]
