@@ -24,6 +24,8 @@ class Disconnect(StrEnum):
 
     UNANSWERED = "unanswered"
     """Who rang gave up, or the port answered no calls."""
+    NUMBER_REFUSED = "number-refused"
+    """Who rang called from a number that the agent doesn't answer."""
     NO_CONNECTION = "no-connection"
     """The modems did not come to terms."""
     CALLER = "caller"
@@ -72,8 +74,6 @@ class DialogOutcome:
     """None: it was ended before there was one."""
     reason: Code
     """Of END; 0: normal."""
-    is_local: bool = False
-    """Whether it was decided at the site's own broker."""
 
 
 @dataclass(slots=True)

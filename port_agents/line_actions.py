@@ -71,6 +71,8 @@ class LineSettings:
     """For callers whose verdict names none that is in `services`."""
     services: Mapping[str, ServiceLimits]
     modem: ModemSettings = field(default_factory=ModemSettings)
+    called: str = ""
+    """The line's own telephone number; empty: not known."""
     parity_strip: bool = False
     dialog_max_s: float = 600.0
 

@@ -167,6 +167,8 @@ class LineCall:
         if self.call is None:
             self.call = Call(self._new_id(), now)
         self.call.caller = caller
+        if self.modem.refuses_caller:
+            self.call.blame(Disconnect.NUMBER_REFUSED, NO_ERROR)
         return [CallBegan(replace(self.call))] if is_first else []
 
     def _connected(self, connected: modem_does.Connected, now: float) -> list[Action]:
@@ -183,6 +185,7 @@ class LineCall:
             agent=self.settings.agent,
             device=self.settings.device,
             caller=call.caller.number,
+            called=self.settings.called,
             connect_speed=call.connect_speed,
             connect_text=call.connect_text,
             send_size=SEND_BYTES_MAX,
@@ -230,16 +233,8 @@ class LineCall:
         assert call is not None, "a call outlives its dialog"
         self.dialog = None
         call.dialog = DialogOutcome(
-            dialog.dialog,
-            dialog.attempt,
-            dialog.answers,
-            dialog.verdict,
-            dialog.reason,
-            is_local=dialog.is_local,
+            dialog.dialog, dialog.attempt, dialog.answers, dialog.verdict, dialog.reason
         )
-        if handed_over and dialog.is_local:
-            self._counters.local_admissions += 1
-            self._counters.local_admitted_at = now
         if not handed_over or dialog.verdict is None:
             return []
         name, admission = admit(self.settings, call, dialog.verdict)

@@ -116,6 +116,8 @@ class ModemSettings:
     escape_guard_ms: int = 1000
     """Silence before and after `+++`; more than the modem's S12, or a caller may outlast it."""
     dtr_low_ms: int = 1000
+    refused_callers: tuple[str, ...] = ()
+    """Patterns (`fnmatch.fnmatchcase`) of numbers whose calls are not answered: it just rings."""
     fault_retry_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0)
     """Waits before the first, second … new try of a faulted or closed modem; the last one stays."""
 
@@ -158,7 +160,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Ringing:
-    """A RING; the first one begins a call."""
+    """A RING, or the caller id of a call that is not answered; the first RING begins a call."""
 
     count: int
     caller: Caller

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "keys": Command("keys", "make and list the cluster's keys"),
     "users": Command("users", "add, list, change and remove local users"),
     "state": Command("state", "upgrade the tables of the cluster's state"),
+    "policy": Command("policy", "explain which policy a call falls under"),
     "status": Command("observe", "show the broker and the sums of what it knows"),
     "agents": Command("observe", "show the port agents"),
     "workers": Command("observe", "show the auth workers"),
