@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from auth_workers.authenticators import Measured
 from auth_workers.hashing import HashingPool
 from auth_workers.policy import Policies
 from auth_workers.runner import Runner
@@ -88,6 +89,7 @@ class WorkerMetrics(Collector):
                 ["authenticator"],
                 [([name], count) for name, count in self._policies.unavailable.items()],
             )
+            yield from _merged(self._policies.measured)
         if self._hashing is not None:
             yield gauge(
                 "dialgate_worker_password_checks",
@@ -177,6 +179,17 @@ class WorkerMetrics(Collector):
             [],
             [([], sum(map(count, self._links)))],
         )
+
+
+def _merged(measured: Iterable[Measured]) -> Iterable[Metric]:
+    """Yield what several authenticators show, each family once."""
+    families: dict[str, Metric] = {}
+    for authenticator in measured:
+        for family in authenticator.collect():
+            families.setdefault(family.name, family)
+            if families[family.name] is not family:
+                families[family.name].samples.extend(family.samples)
+    return families.values()
 
 
 def _sums(

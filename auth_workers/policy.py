@@ -20,7 +20,7 @@ from typing import Any, Final
 import structlog
 from msgspec.structs import replace
 
-from auth_workers.authenticators import Authenticator, Terms
+from auth_workers.authenticators import Authenticator, Measured, Terms
 from auth_workers.dialog import AnswerTooLong, Dialog
 from auth_workers.judging import Judging
 from auth_workers.login import TIMED_OUT, log_in
@@ -69,6 +69,8 @@ class Policies:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self.measured = [each for each in authenticators.values() if isinstance(each, Measured)]
+        """Those that have figures of their own for /metrics."""
         self.misses = 0
         """Dialogs for which no policy matched."""
         self.unavailable: Counter[str] = Counter(dict.fromkeys(authenticators, 0))

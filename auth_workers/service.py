@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -18,8 +18,9 @@ import structlog
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_workers.authenticators.local import Local
+from auth_workers.authenticators import Authenticator
 from auth_workers.hashing import HashingPool
+from auth_workers.kinds import Resources, open_authenticator
 from auth_workers.metrics import WorkerMetrics
 from auth_workers.policy import Policies
 from auth_workers.runner import Conduct, Runner
@@ -37,7 +38,6 @@ from dialgate.sealing import Sealer
 from dialgate.settings import Settings, WorkerSettings, require
 from dialgate.state import check_state, open_state, shared_secret
 from dialgate.telemetry import new_registry
-from dialgate.users import find_user, replace_hash
 
 __all__ = ["main", "run_worker", "serve"]
 
@@ -66,13 +66,10 @@ async def serve(settings: Settings, life: Life) -> None:
     worker = require(settings, "worker")
     state = await open_state(settings.cluster.state)
     hashing = HashingPool(Argon2(), worker.hash_concurrency)
+    resources = Resources(state, hashing)
     try:
-        authenticators = {
-            name: Local(partial(find_user, state), partial(replace_hash, state), hashing)
-            for name in settings.authenticators
-        }
-        policies = Policies(settings.policies, authenticators)
-        async with _watched(state) as state_fault:
+        async with _opened(settings, resources) as authenticators, _watched(state) as state_fault:
+            policies = Policies(settings.policies, authenticators)
             await run_worker(
                 settings,
                 life,
@@ -182,6 +179,18 @@ async def _pool_key(settings: Settings, state: AsyncEngine) -> bytes:
     if settings.cluster.pool_key or file.exists():
         return load_pool_key(file)
     return await shared_secret(state, "pool", os.urandom(POOL_KEY_BYTES))
+
+
+@asynccontextmanager
+async def _opened(
+    settings: Settings, resources: Resources
+) -> AsyncIterator[dict[str, Authenticator]]:
+    """Give the authenticators by name, open while the context lasts."""
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(open_authenticator(name, table, resources))
+            for name, table in settings.authenticators.items()
+        }
 
 
 @asynccontextmanager

@@ -102,6 +102,8 @@ class DialogFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Of an error verdict; without a verdict, why the dialog was ended."""
     attributes: dict[str, str | int] = {}
     """Those of the verdict that are text, numbers or booleans."""
+    local: bool = False
+    """Whether a broker on the site's own machine had it, as no other answered."""
 
 
 class CallFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,6 +88,11 @@ class Brokers:
         """Return the open session of `link`."""
         return next((x.route for x in self._sessions.values() if x.link == link), None)
 
+    @property
+    def is_home_local(self) -> bool:
+        """Whether calls go by a broker on the site's own machine, as no other answers."""
+        return self.home is not None and self.home.is_local
+
     # Inputs.  `home` may change in each of them.
 
     def start(self, now: float) -> list[LinkAction]:
@@ -96,7 +101,7 @@ class Brokers:
 
     def opened(self, link: str, session: int, welcome: Welcome, now: float) -> list[LinkAction]:
         """Take note of a session."""
-        route = Route.welcomed(session, welcome)
+        route = Route.welcomed(session, welcome, is_local=self._is_local(link))
         self._sessions[session] = _Session(link, route)
         self._draining.discard(link)
         if not self._is_better(link):

@@ -74,6 +74,8 @@ class DialogOutcome:
     """None: it was ended before there was one."""
     reason: Code
     """Of END; 0: normal."""
+    is_local: bool = False
+    """Whether it was decided at the site's own broker."""
 
 
 @dataclass(slots=True)

@@ -71,6 +71,7 @@ def _dialog_facts(outcome: DialogOutcome) -> DialogFacts:
         attempts=outcome.attempts,
         tries=outcome.answers,
         code=outcome.reason,
+        local=outcome.is_local,
     )
     if verdict is None:
         return facts

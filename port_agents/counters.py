@@ -61,5 +61,9 @@ class AgentCounters:
     begun_again: Counter[Again] = field(default_factory=Counter)
     dialogs: Counter[str] = field(default_factory=Counter)
     """Dialogs closed, by outcome: success, failure, error, or ended without a verdict."""
+    local_admissions: int = 0
+    """Callers admitted by a worker at the site's own broker."""
+    local_admitted_at: float | None = None
+    """When the last of them was, by the agent's clock; None: there was none."""
     calls: Counter[str] = field(default_factory=Counter)
     """Calls over, by disconnect reason."""

@@ -49,17 +49,9 @@ from port_agents.dialog_actions import (
     Verdict,
 )
 from port_agents.exchange import Exchange, Exchanged, Misfit
+from port_agents.retries import DIALOG_S_MAX, Retries
 
-__all__ = ["ATTEMPTS_MAX", "DIALOG_S_MAX", "POISON_MAX", "RETRY_S", "PortDialog"]
-
-ATTEMPTS_MAX: Final = 20
-"""BEGINs of one dialog."""
-POISON_MAX: Final = 3
-"""Workers that may be lost with an answer of this caller in hand."""
-RETRY_S: Final = (0.0, 0.5, 1.0, 2.0)
-"""Waits before the first, second … BEGIN after a loss; the last one stays."""
-DIALOG_S_MAX: Final = 600.0
-"""Default of the longest time from the first BEGIN to END."""
+__all__ = ["PortDialog"]
 
 _BAD_BODY: Final = Winerror.ERROR_INVALID_DATA.code
 _TIMEOUT: Final = Winerror.ERROR_TIMEOUT.code
@@ -91,8 +83,6 @@ class PortDialog:
     ) -> None:
         self.dialog: Final = dialog
         self.phase = Phase.WAITING
-        self.attempt = 0
-        """Number of the last BEGIN; 0 before the first."""
         self.verdict: Verdict | None = None
         """The first verdict, a worker's or our own ERROR."""
         self.reason = NO_ERROR
@@ -110,9 +100,7 @@ class PortDialog:
         self._begun_at = math.inf
         self._ended_at = math.inf
         self._waiting_until = math.inf
-        self._retry_at = -math.inf
-        self._retries = 0
-        self._poisoned = 0
+        self._retries = Retries()
         self._withdrawn = False
         """Whether the dialog was ended with a reason, or its caller went after END(0)."""
         self._exchange = Exchange(opening.facts)
@@ -123,6 +111,16 @@ class PortDialog:
         if self._used is None or self.phase in {Phase.WAITING, Phase.CLOSED}:
             return None
         return self._used.session
+
+    @property
+    def attempt(self) -> int:
+        """Number of the last BEGIN; 0 before the first."""
+        return self._retries.attempt
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the last BEGIN went to a broker on the site's own machine."""
+        return self._used is not None and self._used.is_local
 
     @property
     def answers(self) -> int:
@@ -148,7 +146,7 @@ class PortDialog:
             return []
         self._route = route
         self._refused = None
-        self._retry_at = -math.inf
+        self._retries.hurry()
         return self._begin_again(cause, now)
 
     def give_up(self, now: float) -> list[Action]:
@@ -204,7 +202,7 @@ class PortDialog:
         match self.phase:
             case Phase.WAITING:
                 can_begin = self._route is not None and self._refused is None
-                retry_at = self._retry_at if can_begin else math.inf
+                retry_at = self._retries.due if can_begin else math.inf
                 return min(retry_at, self._waiting_until, self._begun_at + self._dialog_max_s)
             case Phase.BEGUN:
                 return self._begun_at + self._dialog_max_s
@@ -251,7 +249,7 @@ class PortDialog:
             return self._begin_again(Again.GAP, now)
         if result is Misfit.REPEATED:
             return self._drop(Drop.REPEATED_SEND)
-        self._retries = 0
+        self._retries.heard()
         if isinstance(result, Received):
             return [self._transmit(Verb.RECEIVED, result)]
         return [] if result is None else [result]
@@ -300,11 +298,10 @@ class PortDialog:
         return [Unserved(self._used.session, code)]
 
     def _on_lost(self, _body: bytes, now: float) -> list[Action]:
-        if self.phase is Phase.BEGUN and self._exchange.answer_out:
-            self._poisoned += 1
-            if self._poisoned == POISON_MAX:
-                self._wait(now)
-                return self._fail(_POISON, now)
+        has_answer = self.phase is Phase.BEGUN and self._exchange.answer_out
+        if has_answer and self._retries.poisoned():
+            self._wait(now)
+            return self._fail(_POISON, now)
         return self._lost(Again.LOST, now)
 
     _HANDLERS: ClassVar[Mapping[int, Callable[[PortDialog, bytes, float], list[Action]]]] = {
@@ -321,11 +318,11 @@ class PortDialog:
     def _begin(self, now: float) -> list[Action]:
         """Send BEGIN if nothing stands against it."""
         is_free = self.phase is Phase.WAITING and self._refused is None
-        if not is_free or self._route is None or now < self._retry_at:
+        if not is_free or self._route is None or now < self._retries.due:
             return []
         if self.attempt == 0:
             self._begun_at = now
-        self.attempt += 1
+        self._retries.attempt += 1
         self.phase = Phase.BEGUN
         self._used = self._route
         self._exchange.begin(self.attempt)
@@ -343,7 +340,7 @@ class PortDialog:
 
     def _begin_again(self, cause: Again, now: float) -> list[Action]:
         """BEGIN with the next attempt, if one is left."""
-        if self.attempt >= ATTEMPTS_MAX:
+        if self._retries.are_used_up:
             return self._fail(_POISON, now)
         if self.attempt:
             self._counters.begun_again[cause] += 1
@@ -355,8 +352,7 @@ class PortDialog:
         if self.phase is not Phase.BEGUN:
             return self._close()
         self._wait(now)
-        self._retry_at = now + RETRY_S[min(self._retries, len(RETRY_S) - 1)]
-        self._retries += 1
+        self._retries.lost(now)
         return self._begin_again(cause, now)
 
     def _wait(self, now: float) -> None:

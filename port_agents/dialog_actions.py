@@ -46,15 +46,18 @@ class Route:
     heartbeat_s: float = 1.0
     end_lease_s: float = 10.0
     queue_timeout_s: float = 10.0
+    is_local: bool = False
+    """Whether the broker is one on the site's own machine (`[agent] local_brokers`)."""
 
     @classmethod
-    def welcomed(cls, session: int, welcome: Welcome) -> Route:
+    def welcomed(cls, session: int, welcome: Welcome, *, is_local: bool = False) -> Route:
         """Return the route of a session that `welcome` opened."""
         return cls(
             session,
             welcome.heartbeat_ms / 1000,
             welcome.end_lease_ms / 1000,
             welcome.queue_timeout_ms / 1000,
+            is_local,
         )
 
     @property

@@ -233,8 +233,16 @@ class LineCall:
         assert call is not None, "a call outlives its dialog"
         self.dialog = None
         call.dialog = DialogOutcome(
-            dialog.dialog, dialog.attempt, dialog.answers, dialog.verdict, dialog.reason
+            dialog.dialog,
+            dialog.attempt,
+            dialog.answers,
+            dialog.verdict,
+            dialog.reason,
+            is_local=dialog.is_local,
         )
+        if handed_over and dialog.is_local:
+            self._counters.local_admissions += 1
+            self._counters.local_admitted_at = now
         if not handed_over or dialog.verdict is None:
             return []
         name, admission = admit(self.settings, call, dialog.verdict)

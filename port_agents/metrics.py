@@ -6,6 +6,7 @@ between.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
@@ -146,6 +147,26 @@ class AgentMetrics(Collector):
             "1 while the agent has a session with a broker that its calls go by.",
             [],
             [((), int(self._agent.brokers.home is not None))],
+        )
+        yield gauge(
+            "dialgate_agent_home_local",
+            "1 while that broker is one on the site's own machine, as no other answers.",
+            [],
+            [((), int(self._agent.brokers.is_home_local))],
+        )
+        yield counter(
+            "dialgate_agent_local_admissions_total",
+            "Callers admitted by a worker at the site's own broker.",
+            ["site"],
+            [((self._site,), self._agent.counters.local_admissions)],
+        )
+        admitted_at = self._agent.counters.local_admitted_at
+        ago_s = 0.0 if admitted_at is None else time.monotonic() - admitted_at
+        yield gauge(
+            "dialgate_agent_local_admission_timestamp_seconds",
+            "When the last of them was, since 1970; no sample: there was none.",
+            ["site"],
+            [] if admitted_at is None else [((self._site,), time.time() - ago_s)],
         )
         yield counter(
             "dialgate_agent_session_losses_total",

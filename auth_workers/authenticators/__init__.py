@@ -11,9 +11,11 @@ for the caller and never counts against the user.  docs/authenticators.md has a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from prometheus_client.metrics_core import Metric
 
 from auth_workers.dialog import Dialog
 from dialgate.codes import Code, Raserror, Winerror
@@ -24,6 +26,7 @@ __all__ = [
     "Accepted",
     "Authenticator",
     "Login",
+    "Measured",
     "Rejected",
     "Result",
     "Terms",
@@ -129,6 +132,7 @@ class Login:
         *,
         echo: Literal["on", "off", "mask"] = "off",
         limit: int = PASSWORD_BYTES_MAX,
+        timeout_s: int | None = None,
     ) -> bytes:
         """Ask for a password, a code, the answer to a challenge; the first uses the try up.
 
@@ -136,13 +140,15 @@ class Login:
             prompt: shown unchanged.
             echo: what the caller sees of his answer.
             limit: most bytes of the answer.
+            timeout_s: for an answer that must come sooner than the policy asks.
 
         Raises:
             TimeoutError, DialogEnded, DialogFault: of the dialog; let them pass.
         """
+        answer_s = min(timeout_s or self.terms.answer_s, self.terms.answer_s)
         charge, self.charged = not self.charged, True
         return await self.dialog.receive(
-            prompt, echo=echo, timeout_s=self.terms.answer_s, limit=limit, charge=charge
+            prompt, echo=echo, timeout_s=answer_s, limit=limit, charge=charge
         )
 
 
@@ -160,6 +166,15 @@ class Authenticator(Protocol):
             BackendUnavailable: as `Unavailable`.
             TimeoutError, DialogEnded, DialogFault: of the dialog; let them pass.
         """
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An authenticator with figures of its own for /metrics."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield them as prometheus_client's families; names begin with dialgate_worker_."""
         ...
 
 

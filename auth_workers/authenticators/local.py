@@ -6,16 +6,21 @@ whoever it is for.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
 
 import structlog
 
 from auth_workers.authenticators import Accepted, Login, Rejected, Result
 from auth_workers.hashing import HashingPool
+from auth_workers.kinds import Kind, Resources
 from dialgate.errors import BackendUnavailable, StateError
-from dialgate.users import User
+from dialgate.settings.authenticators import LocalSettings
+from dialgate.users import User, find_user, replace_hash
 
-__all__ = ["Local"]
+__all__ = ["KIND", "Local"]
 
 log = structlog.get_logger()
 
@@ -75,3 +80,12 @@ class Local:
             await self._rehash(user, await self._hashing.hash(password))
         except (BackendUnavailable, StateError) as error:
             log.warning("password hash not renewed", user=user.name, reason=str(error))
+
+
+@asynccontextmanager
+async def _open(_name: str, _settings: LocalSettings, resources: Resources) -> AsyncIterator[Local]:
+    state = resources.state
+    yield Local(partial(find_user, state), partial(replace_hash, state), resources.hashing)
+
+
+KIND: Final = Kind(LocalSettings, _open)

@@ -8,6 +8,7 @@ is made from there (`reference`).
 from __future__ import annotations
 
 from dialgate.settings.agent import AgentSettings, ServiceSettings
+from dialgate.settings.authenticators import AuthenticatorSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.document import PROGRAMS, Program, Settings, require
 from dialgate.settings.endpoints import (
@@ -21,7 +22,7 @@ from dialgate.settings.lines import BankSettings, PortSettings
 from dialgate.settings.loader import inspect, load
 from dialgate.settings.models import ModelSettings, model_of
 from dialgate.settings.policies import PolicySettings
-from dialgate.settings.worker import AuthenticatorSettings, WorkerSettings
+from dialgate.settings.worker import WorkerSettings
 
 __all__ = [
     "PROGRAMS",

@@ -61,6 +61,8 @@ def check_document(settings: Settings, findings: Findings) -> None:
     check_lines(settings, findings)
     _check_services(settings, findings)
     check_policies(settings, findings)
+    for name, authenticator in settings.authenticators.items():
+        findings.add(("authenticators", name), authenticator.problems())
 
 
 def _parsed(
@@ -95,12 +97,20 @@ def _check_endpoints(settings: Settings, findings: Findings) -> None:
                 f'"{text}" is not a loopback address, and {path[0]}.insecure is true',
                 "use 127.0.0.1, or remove insecure and make keys with `dialgate keys`",
             )
-        if (first := seen.setdefault((*path[:2], endpoint.address), path)) != path:
+        # A broker has two endpoints; a peer's lists name each broker once.
+        whose = path[:2] if path[0] == "broker" else path[:1]
+        if (first := seen.setdefault((*whose, endpoint.address), path)) != path:
             findings.fault(path, f'"{text}" is {spell(first)} too', "name each broker once")
         if endpoint.broker and path[0] == "broker":
             findings.fault(path, "names a broker after #", "only peers name the broker they expect")
         if endpoint.tcp is not None and endpoint.tcp.wildcard and path[0] != "broker":
             findings.fault(path, f'"{text}" is nowhere to connect to', "write the broker's host")
+        if path[1] == "local_brokers" and not endpoint.local:
+            findings.warning(
+                path,
+                f'"{text}" is not on this machine: what cuts the site off may cut that off, too',
+                "name a broker on a loopback address or an ipc:// path",
+            )
         if endpoint.needs_curve(insecure=insecure) and path[0] != "broker":
             findings.warning(
                 path,

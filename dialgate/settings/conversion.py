@@ -16,6 +16,12 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import msgspec
 from msgspec.structs import FieldInfo
 
+from dialgate.settings.authenticators import (
+    AuthenticatorSettings,
+    LocalSettings,
+    kind_names,
+    settings_of_kind,
+)
 from dialgate.settings.findings import Findings
 from dialgate.settings.locator import Path
 
@@ -52,7 +58,7 @@ def describe(kind: Any) -> str:
         return _describe_list(kind, meta)
     if origin is Literal:
         words = [
-            f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in get_args(kind)
+            _word(choice) if isinstance(choice, str) else str(choice) for choice in get_args(kind)
         ]
         return " or ".join(words)
     noun = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
@@ -108,6 +114,10 @@ def _field(
 def _value(kind: Any, value: Any, path: Path, findings: Findings, stand_in: Any) -> Any:
     inner, meta = unwrap(kind)
     origin = get_origin(inner)
+    if inner is AuthenticatorSettings and isinstance(value, Mapping):
+        inner = _kind_of(value, path, findings)
+        if inner is None:
+            return LocalSettings(kind="local")
     if is_struct(inner):
         return struct_from(inner, value, path, findings)
     if origin is dict and isinstance(value, Mapping):
@@ -126,6 +136,31 @@ def _value(kind: Any, value: Any, path: Path, findings: Findings, stand_in: Any)
             pass
     findings.fault(path, f"is {_quote(value)}", f"write {describe(kind)}")
     return stand_in
+
+
+def _kind_of(
+    table: Mapping[str, Any], path: Path, findings: Findings
+) -> type[AuthenticatorSettings] | None:
+    """Return the struct for the `kind` that an authenticator's table names; None if that fails."""
+    place = (*path, "kind")
+    kind = table.get("kind")
+    if isinstance(kind, str):
+        try:
+            settings = settings_of_kind(kind)
+        except Exception as error:  # noqa: BLE001 - other people's code
+            why = f"{type(error).__name__}: {error}"
+            what = f"is {_quote(kind)}, whose package can't be loaded ({why})"
+            findings.fault(place, what, "mend the package, or remove it")
+            return None
+        if settings is not None:
+            return settings
+    what = f"is {_quote(kind)}" if "kind" in table else "is missing"
+    findings.fault(place, what, f"write {' or '.join(map(_word, kind_names()))}")
+    return None
+
+
+def _word(text: str) -> str:
+    return f'"{text}"'
 
 
 def _tables(

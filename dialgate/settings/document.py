@@ -8,11 +8,12 @@ from msgspec import Struct, field
 
 from dialgate.errors import ConfigError, Fault
 from dialgate.settings.agent import AgentSettings, ServiceSettings
+from dialgate.settings.authenticators import AuthenticatorSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.kinds import Name
 from dialgate.settings.models import ModelSettings
 from dialgate.settings.policies import PolicySettings
-from dialgate.settings.worker import AuthenticatorSettings, WorkerSettings
+from dialgate.settings.worker import WorkerSettings
 
 __all__ = ["PROGRAMS", "Program", "Settings", "require"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dialgate.errors import ConfigError, Fault
+from dialgate.settings.authenticators import Problem
 from dialgate.settings.locator import Path
 from dialgate.text import printable
 
@@ -44,6 +45,13 @@ class Findings:
     def warning(self, path: Path, what: str, mend: str) -> None:
         """Add what no program refuses to start for."""
         self._warnings.append(self._at(path, what, mend))
+
+    def add(self, path: Path, problems: Iterable[Problem]) -> None:
+        """Add what a table at `path` says of its own keys."""
+        if self.has_fault(path):
+            return
+        for key, what, mend, warning in problems:
+            (self.warning if warning else self.fault)((*path, key), what, mend)
 
     @property
     def faults(self) -> list[Fault]:

@@ -33,6 +33,8 @@ def check_machine(settings: Settings, programs: Collection[Program], findings: F
         if settings.cluster.pool_key:
             pool_key = settings.cluster.pool_key_file
             _key(lambda: load_pool_key(pool_key), ("cluster", "pool_key"), findings)
+        for name, authenticator in settings.authenticators.items():
+            findings.add(("authenticators", name), authenticator.machine_problems())
     if "agent" in programs and settings.agent is not None:
         _check_writable(File(settings.agent.spool), ("agent", "spool"), findings)
         _check_devices(settings, findings)

@@ -16,12 +16,13 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from dialgate.settings.agent import AgentSettings, ServiceSettings
+from dialgate.settings.authenticators import KINDS
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
 from dialgate.settings.conversion import describe, fields_of
 from dialgate.settings.lines import BankSettings, LineOptions, PortSettings
 from dialgate.settings.models import MODELS, ModelSettings
 from dialgate.settings.policies import PolicySettings
-from dialgate.settings.worker import AuthenticatorSettings, WorkerSettings
+from dialgate.settings.worker import WorkerSettings
 
 __all__ = ["field_docs", "page"]
 
@@ -35,7 +36,7 @@ _TABLES: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[models.NAME]", ModelSettings),
     ("[services.NAME]", ServiceSettings),
     ("[[policies]]", PolicySettings),
-    ("[authenticators.NAME]", AuthenticatorSettings),
+    *((f'[authenticators.NAME] kind = "{kind}"', settings) for kind, settings in KINDS.items()),
 )
 
 _HEAD: Final = """\

@@ -1,14 +1,14 @@
-"""`[worker]` and `[authenticators.NAME]`: who decides, and by which sources of truth."""
+"""`[worker]`: who decides."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from dialgate.settings.kinds import Choices, Name
 
-__all__ = ["AuthenticatorSettings", "WorkerSettings"]
+__all__ = ["WorkerSettings"]
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,10 +33,3 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long a dialog whose session is over waits, silent, to be found again."""
     dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600
     """The longest that one dialog may take."""
-
-
-class AuthenticatorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One source of truth about users."""
-
-    kind: Literal["local"]
-    """`local`: the users in the cluster's state, kept with `dialgate users`."""

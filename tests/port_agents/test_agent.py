@@ -19,6 +19,7 @@ from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
 from dialgate.session import CloseLink, OpenLink, Transmit
 from dialgate.wire.bodies import (
     BODIES,
+    FAILURE,
     SUCCESS,
     Command,
     Commanded,
@@ -664,3 +665,59 @@ def test_line_settings_are_the_ports() -> None:
 
     assert isinstance(line.settings, LineSettings)
     assert line.settings.hport == "oslo/2"
+
+
+# The site's own brokers.
+
+
+def test_an_admission_by_the_sites_own_broker_is_counted_and_in_the_call() -> None:
+    bench = ready("a", "x")
+    bench.close("a")
+    bench.wait(NEXT_S)
+    bench.open("x")
+    assert bench.agent.brokers.is_home_local
+    dialog = bench.call()
+    bench.decide(dialog, session=2)
+    bench.end_reply(dialog, session=2)
+
+    call = bench.agent.lines["oslo/1"].call
+    assert call is not None
+    assert call.dialog is not None
+    assert call.dialog.is_local
+    assert bench.counters.local_admissions == 1
+    assert bench.counters.local_admitted_at == bench.now
+
+
+def test_neither_a_refusal_there_nor_an_admission_elsewhere_is_counted() -> None:
+    bench = ready("a", "x")
+    dialog = bench.call()
+    bench.decide(dialog)
+    bench.end_reply(dialog)
+    bench.close("a")
+    bench.wait(NEXT_S)
+    bench.open("x")
+    other = bench.call("oslo/2")
+    refusal = Complete(
+        worker=W, msg_id=FAILURE, error=NO_ERROR, username="ann", domain="", attributes={}
+    )
+    bench.say(Verb.COMPLETE, refusal, other, 1, 2)
+    bench.end_reply(other, session=2)
+
+    assert bench.counters.local_admissions == 0
+    assert bench.counters.local_admitted_at is None
+
+
+def test_a_dialog_that_went_back_to_the_centre_is_not_a_local_one() -> None:
+    bench = ready("a", "x")
+    bench.close("a")
+    bench.wait(NEXT_S)
+    bench.open("x")
+    dialog = bench.call()
+    bench.ask(dialog, session=2)
+    bench.open("a")
+    bench.decide(dialog, attempt=2, session=3)
+    bench.end_reply(dialog, attempt=2, session=3)
+
+    assert not bench.agent.brokers.is_home_local
+    assert bench.counters.local_admissions == 0
+    assert "oslo/1: start" in bench.take()

@@ -38,9 +38,10 @@ from dialgate.wire.body_codec import decode_body, encode_body
 from dialgate.wire.envelope import decode_frame
 from dialgate.wire.verbs import Verb
 from port_agents.counters import Again
-from port_agents.dialog import ATTEMPTS_MAX, POISON_MAX, PortDialog
+from port_agents.dialog import PortDialog
 from port_agents.dialog_actions import Action, CancelAsk, Closed, Decided, Phase, Route
 from port_agents.exchange import Exchange, Exchanged
+from port_agents.retries import ATTEMPTS_MAX, POISON_MAX
 from port_agents.terminal import Ask
 from tests.port_agents.dialog_bench import DISCONNECTED, GONE, OPENING, D, new_counters
 

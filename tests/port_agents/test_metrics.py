@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
@@ -20,6 +22,8 @@ async def shown(directory: Path) -> str:
     agent = Agent(Brokers("oslo-1", ["a"]), [SETTINGS], counters, lambda: bytes(16))
     counters.drops[Drop.NO_DIALOG] += 3
     counters.begin_to_prompt.observe(0.003)
+    counters.local_admissions += 2
+    counters.local_admitted_at = time.monotonic() - 60
     spool = await Spool.open(directory / "spool.db", lambda _text: None)
     registry = CollectorRegistry()
     registry.register(AgentMetrics(agent, "oslo", {}, spool, lambda: 7))
@@ -47,3 +51,8 @@ async def test_what_was_counted_is_shown(tmp_path: Path) -> None:
     assert "dialgate_agent_begin_to_prompt_seconds_count 1.0" in text
     assert "dialgate_agent_bytes_lost_total 7.0" in text
     assert "dialgate_agent_home 0.0" in text
+    assert "dialgate_agent_home_local 0.0" in text
+    assert 'dialgate_agent_local_admissions_total{site="oslo"} 2.0' in text
+    name = 'dialgate_agent_local_admission_timestamp_seconds{site="oslo"} '
+    when = float(text.partition(name)[2].partition("\n")[0])
+    assert when == pytest.approx(time.time() - 60, abs=5)

@@ -23,6 +23,7 @@ from broker.switchboard import Switchboard
 from port_agents.agent import Agent
 from port_agents.dialog import PortDialog
 from port_agents.exchange import Exchange
+from port_agents.retries import Retries
 from tests.scenarios.test_scenarios import play
 
 PLACE: Final = Path(__file__).parent
@@ -72,7 +73,7 @@ GUARDS: Final[dict[str, list[Bug]]] = {
         Bug(Broker, "_closed", "self.switchboard.agent_left(session.name, now)", "pass"),
     ],
     "T19": [Bug(Agent, "_offer", "in self.brokers.offers:", "in ():")],
-    "T20": [Bug(PortDialog, "_on_lost", "self._poisoned += 1", "pass")],
+    "T20": [Bug(Retries, "poisoned", "self._poisoned += 1", "pass")],
     "T21": [Bug(Worker, "message", "elif verb == Verb.END:", "elif False:")],
     "T22": [Bug(Agent, "_on_dialog", "if verb in _ANSWERED:", "if True:")],
     "T23": [Bug(Exchange, "_ask", "self._asked_attempt != self._attempt", "False")],

@@ -107,7 +107,7 @@ FAULTS = [
     (altered(("tries = 3", "tries = 11")),
      "39: policies[0].tries: is 11: write a whole number from 1 to 10"),
     (altered(('kind = "local"', 'kind = "ldap"')),
-     """41: authenticators.local.kind: is 'ldap': write "local\""""),
+     """41: authenticators.local.kind: is 'ldap': write "local" or "radius\""""),
     # a table that is none
     (altered(("[cluster]", "worker = 5\n[cluster]"), ("[worker]", "[services.w]"),
              ('name = "worker-1"', ""), ('brokers = ["tcp://127.0.0.1:7701"]', 'command = ["/x"]'),
@@ -137,6 +137,10 @@ FAULTS = [
     (altered(('brokers = ["tcp://127.0.0.1:7700"]',
               'brokers = ["tcp://127.0.0.1:7700", "tcp://127.0.0.1:7700"]')),
      '20: agent.brokers[1]: "tcp://127.0.0.1:7700" is agent.brokers[0] too: name each broker once'),
+    (altered(('brokers = ["tcp://127.0.0.1:7700"]',
+              'brokers = ["tcp://127.0.0.1:7700"]\nlocal_brokers = ["tcp://127.0.0.1:7700"]')),
+     ('21: agent.local_brokers[0]: "tcp://127.0.0.1:7700" is agent.brokers[0] too: '
+     "name each broker once")),
     (altered(('connect = "tcp://127.0.0.1:2001"', 'connect = "tcp://\\u001b[2J\\n"')),
      ('34: services.console.connect: "tcp://\\x1b[2J\\n" is not HOST:PORT: '
      'write it as "tcp://127.0.0.1:2001"')),
@@ -306,3 +310,20 @@ def test_what_is_doubtful_is_a_warning_and_stops_no_program(
     _, warnings = inspect(file)
 
     assert [str(warning).removeprefix(f"{file}:") for warning in warnings] == [line]
+
+
+def test_a_local_broker_on_another_machine_is_doubtful(tmp_path: Path) -> None:
+    text = altered(
+        (
+            'brokers = ["tcp://127.0.0.1:7700"]',
+            'brokers = ["tcp://127.0.0.1:7700"]\nlocal_brokers = ["tcp://192.0.2.7:7700"]',
+        ),
+        ("insecure = true\n[[", "[["),
+    )
+
+    _, warnings = inspect(write(tmp_path, text))
+
+    assert any(
+        warning.key == "agent.local_brokers[0]" and "is not on this machine" in warning.what
+        for warning in warnings
+    )
