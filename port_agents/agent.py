@@ -30,7 +30,7 @@ from port_agents.counters import Again, AgentCounters, Drop
 from port_agents.dialog_actions import Route, Unserved
 from port_agents.line import Line
 from port_agents.line_actions import Action as LineAction
-from port_agents.line_actions import LineChanged, LineSettings
+from port_agents.line_actions import Closure, LineChanged, LineSettings
 from port_agents.modem_actions import ModemLines
 from port_agents.orders import Orders
 from port_agents.reports import lines_messages
@@ -173,6 +173,22 @@ class Agent:
         """Take note that all that was written to a port has left."""
         line = self.lines[hport]
         return self._did(line, line.drained(now), now)
+
+    def hook_ended(self, hport: str, failure: str, now: float) -> list[Action]:
+        """Take note that a port's hook has ended; `failure` says why it did not work."""
+        line = self.lines[hport]
+        return self._did(line, line.hook_ended(failure, now), now)
+
+    def restore(self, closures: Mapping[str, Closure]) -> None:
+        """Close the ports that operators closed in an earlier run; before `start`."""
+        for hport, closure in closures.items():
+            if hport in self.lines:
+                self.lines[hport].restore(closure)
+
+    def closure_kept(self, hport: str, code: Code, now: float) -> list[Action]:
+        """Take note that a closure is on the disk, or with an error code that it is not."""
+        self._orders.kept(self.lines[hport], code)
+        return self._done(now)
 
     def service_output(self, hport: str, data: bytes, now: float) -> list[Action]:
         """Take what a port's service says."""

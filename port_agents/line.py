@@ -18,7 +18,15 @@ from dialgate.codes import Code, Raserror
 from port_agents.call import Disconnect
 from port_agents.counters import Again, AgentCounters
 from port_agents.dialog_actions import Route
-from port_agents.line_actions import Action, LineChanged, LineSettings, LineState, Record
+from port_agents.line_actions import (
+    Action,
+    Closure,
+    KeepClosure,
+    LineChanged,
+    LineSettings,
+    LineState,
+    Record,
+)
 from port_agents.line_call import LineCall, Stage
 from port_agents.modem_actions import ModemLines, ModemState
 
@@ -26,6 +34,10 @@ __all__ = ["Line"]
 
 _CONNECTING: Final = frozenset({ModemState.ANSWERING, ModemState.HANGING_UP})
 _CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
+
+DOWN_S: Final = 10.0
+"""How long no broker can be reached until lines go off-hook: a restart takes less."""
+NO_BROKER: Final = "no broker can be reached"
 
 
 class Line(LineCall):
@@ -39,9 +51,13 @@ class Line(LineCall):
         self.reason = "starting"
         self.since = -math.inf
         """When the state last changed."""
-        self.closed_for = ""
-        """Why the port answers no calls; empty if it does."""
-        self._is_disabled = False
+        self._closing = ""
+        """Why the agent, which goes, answers no calls."""
+        self.closure: Closure | None = None
+        """An operator's order, which outlives the agent."""
+        self._down_since: float | None = None
+        """Since when there is no broker."""
+        self._is_busy = False
         self._is_known = False
         """Whether the device was opened, or could not be."""
         self._last_disconnect = ""
@@ -86,6 +102,7 @@ class Line(LineCall):
     def route(self, route: Route | None, now: float) -> list[Action]:
         """Use this session for BEGINs from now on; None: there is none."""
         self._route = route
+        self._down_since = None
         actions = [] if self.dialog is None else self.dialog.route(route, now)
         return self._settled(self._from_dialog(actions, now), now)
 
@@ -123,6 +140,10 @@ class Line(LineCall):
         self._stay.active(now)
         return self._write(data)
 
+    def hook_ended(self, failure: str, now: float) -> list[Action]:
+        """Take note that the operator's hook has ended; `failure` says why it did not work."""
+        return self._settled(self._from_modem(self.modem.hook_ended(failure, now), now), now)
+
     def service_ended(self, failure: str, now: float) -> list[Action]:
         """Take note that the service is gone; `failure` says why it could not be started."""
         self._has_service = False
@@ -145,15 +166,33 @@ class Line(LineCall):
         actions = self._cut(Disconnect.OPERATOR, _CUT, now)
         return self._settled(actions + self._from_modem(self.modem.reset(now), now), now)
 
-    def close_to_calls(self, reason: str, now: float, *, disabled: bool = False) -> list[Action]:
-        """Answer no calls from now on; the one that is there goes on.  Empty reason: answer them.
-
-        A port that is `disabled` stays so until it is opened with `disabled`, too.
-        """
-        if disabled or not self._is_disabled:
-            self._is_disabled = disabled and bool(reason)
-            self.closed_for = reason
+    def close_to_calls(self, reason: str, now: float) -> list[Action]:
+        """Answer no calls from now on, since the agent goes; the one that is there goes on."""
+        self._closing = reason
         return self._settled([], now)
+
+    def disable(self, closure: Closure, now: float) -> list[Action]:
+        """Answer no calls until `enable`, over restarts, too; the one that is there goes on."""
+        self.closure = closure
+        return self._settled([KeepClosure(closure)], now)
+
+    def enable(self, now: float) -> list[Action]:
+        """Answer calls again."""
+        self.closure = None
+        return self._settled([KeepClosure(None)], now)
+
+    def restore(self, closure: Closure) -> None:
+        """Be as closed as an earlier run of the agent was; before the device is opened."""
+        self.closure = closure
+
+    def probe(self, now: float) -> list[Action]:
+        """Ask the modem whether it is there, if it is idle."""
+        return self._settled(self._from_modem(self.modem.probe(now), now), now)
+
+    @property
+    def closed_for(self) -> str:
+        """Why the port answers no calls; empty if it does."""
+        return self.closure.reason if self.closure is not None else self._closing
 
     # Time.
 
@@ -179,7 +218,13 @@ class Line(LineCall):
             math.inf if self.dialog is None else self.dialog.deadline(),
             math.inf if self._stay is None else self._stay.deadline(),
             self._hang_up_at,
+            self._busy_at(),
         )
+
+    @property
+    def _is_unserved(self) -> bool:
+        """Whether calls aren't answered for want of a broker."""
+        return self._route is None and self.settings.when_down != "answer"
 
     # After every input.
 
@@ -194,12 +239,33 @@ class Line(LineCall):
             self._last_disconnect = str(call.disconnect)
             self.call = None
             self.stage = Stage.NONE
-        self.modem.may_answer = self.stage is not Stage.OVER and not self.closed_for
+        is_free = self.stage is not Stage.OVER and not self.closed_for
+        self.modem.may_answer = is_free and not self._is_unserved
+        actions += self._be_busy(now)
         state, reason = self._observed()
         if (state, reason) != (self.state, self.reason):
             self.state, self.reason, self.since = state, reason, now
             actions.append(LineChanged(state, reason))
         return actions
+
+    def _be_busy(self, now: float) -> list[Action]:
+        """Go off-hook, or on-hook again, as operators and brokers make it due."""
+        if self._route is None and self._down_since is None:
+            self._down_since = now
+        busy = now >= self._busy_since() or (self.closure is not None and self.closure.is_busy)
+        if busy == self._is_busy:
+            return []
+        self._is_busy = busy
+        return self._from_modem(self.modem.set_busy(busy, now), now)
+
+    def _busy_since(self) -> float:
+        """Return when it is time to be busy for want of a broker."""
+        if self.settings.when_down != "busy" or self._down_since is None:
+            return math.inf
+        return self._down_since + DOWN_S
+
+    def _busy_at(self) -> float:
+        return math.inf if self._is_busy else self._busy_since()
 
     def _observed(self) -> tuple[LineState, str]:
         match self.stage, self.modem.state:
@@ -207,6 +273,8 @@ class Line(LineCall):
                 return self.state, self.reason
             case _, ModemState.CLOSED | ModemState.FAULTED:
                 return LineState.FAULTED, self.modem.reason
+            case _, ModemState.QUARANTINED:
+                return LineState.QUARANTINED, self.modem.reason
             case Stage.LOGIN, _:
                 return LineState.AUTHENTICATING, ""
             case Stage.ONLINE, _:
@@ -214,10 +282,12 @@ class Line(LineCall):
             case Stage.LAST_WORD | Stage.OVER, _:
                 assert self.call is not None, "a stage belongs to a call"
                 return LineState.HANGING_UP, str(self.call.disconnect)
-            case _, ModemState.IDLE if self.closed_for:
+            case _, ModemState.IDLE | ModemState.OFF_HOOK if self.closed_for:
                 return LineState.DISABLED, self.closed_for
-            case _, ModemState.IDLE:
-                return LineState.IDLE, ""
+            case _, ModemState.IDLE | ModemState.OFF_HOOK if self._is_unserved:
+                return LineState.IDLE, NO_BROKER
+            case _, ModemState.IDLE | ModemState.OFF_HOOK:
+                return LineState.IDLE, self.modem.reason
             case _, ModemState.RINGING:
                 return LineState.RINGING, ""
             case _, ModemState.ANSWERING:

@@ -17,12 +17,14 @@ from dialgate.enums import direct_members
 from dialgate.session import Transmit
 from port_agents.call import Call
 from port_agents.dialog_actions import Unserved
-from port_agents.modem_actions import Flush, ModemSettings, Reopen, SetDtr
+from port_agents.modem_actions import Flush, ModemSettings, Reopen, RunHook, SetDtr
 
 __all__ = [
     "Action",
     "Admission",
     "CallBegan",
+    "Closure",
+    "KeepClosure",
     "LineChanged",
     "LineSettings",
     "LineState",
@@ -71,8 +73,8 @@ class LineSettings:
     """For callers whose verdict names none that is in `services`."""
     services: Mapping[str, ServiceLimits]
     modem: ModemSettings = field(default_factory=ModemSettings)
-    called: str = ""
-    """The line's own telephone number; empty: not known."""
+    when_down: Literal["ring", "busy", "answer"] = "answer"
+    """What callers get while there is no broker."""
     parity_strip: bool = False
     dialog_max_s: float = 600.0
 
@@ -143,6 +145,23 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Closure:
+    """Why an operator has closed a port to calls; it outlives the agent."""
+
+    reason: str
+    """For observers: the order, who gave it, and why."""
+    is_busy: bool = False
+    """Whether callers hear busy; else it rings."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepClosure:
+    """Keep over restarts that the port is closed, or with None that it is not; `kept` follows."""
+
+    closure: Closure | None
+
+
+@dataclass(frozen=True, slots=True)
 class LineChanged:
     """Observers see another state of this port now."""
 
@@ -156,6 +175,7 @@ Action = (
     | SetDtr
     | Flush
     | Reopen
+    | RunHook
     | Transmit
     | Unserved
     | StartService
@@ -163,5 +183,6 @@ Action = (
     | StopService
     | CallBegan
     | Record
+    | KeepClosure
     | LineChanged
 )

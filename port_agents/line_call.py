@@ -123,7 +123,12 @@ class LineCall:
                     actions += self._from_caller(data, now)
                 case modem_does.CallEnded(code):
                     actions += self._call_ended(code, now)
-                case modem_does.SetDtr() | modem_does.Flush() | modem_does.Reopen():
+                case (
+                    modem_does.SetDtr()
+                    | modem_does.Flush()
+                    | modem_does.Reopen()
+                    | modem_does.RunHook()
+                ):
                     actions.append(action)
                 case modem_does.Armed() | modem_does.Faulted():
                     pass  # The modem's state tells.
@@ -167,8 +172,6 @@ class LineCall:
         if self.call is None:
             self.call = Call(self._new_id(), now)
         self.call.caller = caller
-        if self.modem.refuses_caller:
-            self.call.blame(Disconnect.NUMBER_REFUSED, NO_ERROR)
         return [CallBegan(replace(self.call))] if is_first else []
 
     def _connected(self, connected: modem_does.Connected, now: float) -> list[Action]:
@@ -185,7 +188,6 @@ class LineCall:
             agent=self.settings.agent,
             device=self.settings.device,
             caller=call.caller.number,
-            called=self.settings.called,
             connect_speed=call.connect_speed,
             connect_text=call.connect_text,
             send_size=SEND_BYTES_MAX,

@@ -20,13 +20,13 @@ def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
         site=agent.site,
         agent=agent.name,
         device=port.device,
-        called=port.number,
         service=port.service,
         services={
             name: ServiceLimits(service.session_timeout_s, service.idle_timeout_s)
             for name, service in settings.services.items()
         },
         modem=_modem_settings(settings, port),
+        when_down=port.when_down,
         parity_strip=port.parity_strip,
         dialog_max_s=agent.dialog_max_s,
     )
@@ -41,9 +41,12 @@ def _modem_settings(settings: Settings, port: PortSettings) -> ModemSettings:
         answer=port.answer,
         rings=port.rings,
         dcd=port.dcd,
+        dcd_debounce_ms=port.dcd_debounce_ms,
+        probe_interval_s=port.probe_interval_s,
+        has_hook=bool(port.hook),
+        hook_timeout_s=port.hook_timeout_s,
         hangup=port.hangup or model.hangup,
         caller_id_wait_ms=port.caller_id_wait_ms,
         answer_timeout_s=port.answer_timeout_s,
         escape_guard_ms=port.escape_guard_ms,
-        refused_callers=require(settings, "agent").refused_callers,
     )

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Final
 
 from dialgate.codes import Code, Raserror
@@ -40,12 +39,14 @@ from port_agents.modem_actions import (
     Connected,
     Faulted,
     Flush,
+    InitAnswer,
     ModemCounters,
     ModemLines,
     ModemSettings,
     ModemState,
     Reopen,
     Ringing,
+    RunHook,
     SetDtr,
     Write,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "Connected",
     "Faulted",
     "Flush",
+    "InitAnswer",
     "Modem",
     "ModemCounters",
     "ModemLines",
@@ -78,6 +80,7 @@ __all__ = [
     "ModemState",
     "Reopen",
     "Ringing",
+    "RunHook",
     "SetDtr",
     "Write",
 ]
@@ -90,7 +93,7 @@ EARLY_BYTES_MAX: Final = 1024
 """What is kept of the caller's typing between CONNECT and DCD."""
 
 _IN_CALL: Final = frozenset(
-    {Step.RINGING, Step.CALLER_ID, Step.ANSWER, Step.CARRIER, Step.DATA},
+    {Step.RINGING, Step.CALLER_ID, Step.ANSWER, Step.CARRIER, Step.DATA, Step.BOUNCE},
 )
 
 
@@ -109,18 +112,6 @@ class Modem(ModemArming):
         self._early = bytearray()
         self._watch = CarrierWatch()
 
-    @property
-    def refuses_caller(self) -> bool:
-        """Whether who rings, or rang last, calls from a number that is not answered."""
-        number = self._caller.number
-        return bool(number) and any(
-            fnmatchcase(number, pattern) for pattern in self.settings.refused_callers
-        )
-
-    @property
-    def _answers(self) -> bool:
-        return self.may_answer and not self.refuses_caller
-
     # Inputs; `deadline` is inherited.
 
     def opened(self, lines: ModemLines | None, now: float) -> list[Action]:
@@ -131,17 +122,23 @@ class Modem(ModemArming):
     def closed(self, reason: str, now: float) -> list[Action]:  # noqa: ARG002  # as all inputs
         """Take note that the device is gone, or did not open; any call on it is over."""
         ended = self._end_call(Raserror.ERROR_HARDWARE_FAILURE.code)
-        self._goto(Step.CLOSED)
-        self.reason = reason
-        return [*ended, Reopen(self._retry_s())]
+        return [*ended, *self._gone(reason)]
 
     def receive(self, data: bytes, now: float) -> list[Action]:
         """Take what was read from the device."""
         match self._step:
-            case Step.CLOSED | Step.FAULTED | Step.SETTLE | Step.DTR_LOW | Step.DCD_FALL:
+            case (
+                Step.CLOSED
+                | Step.FAULTED
+                | Step.HOOK
+                | Step.QUARANTINED
+                | Step.SETTLE
+                | Step.DTR_LOW
+                | Step.DCD_FALL
+            ):
                 self.counters.dropped_bytes += len(data)
                 return []
-            case Step.CARRIER | Step.DATA:
+            case Step.CARRIER | Step.DATA | Step.BOUNCE:
                 return self._from_caller(data, now)
             case _:
                 return self._from_modem(data, now)
@@ -153,10 +150,12 @@ class Modem(ModemArming):
             return []
         match self._step:
             case Step.DATA if not lines.dcd:
-                return self._lost(Raserror.ERROR_REMOTE_DISCONNECTION.code, now)
+                return self._carrier_fell(now)
+            case Step.BOUNCE if lines.dcd:
+                return self._carrier_back(now)
             case Step.CARRIER if lines.dcd:
                 return self._connected(now)
-            case Step.IDLE | Step.RINGING | Step.CALLER_ID if lines.dcd:
+            case Step.IDLE | Step.PROBE | Step.RINGING | Step.CALLER_ID if lines.dcd:
                 return self._unasked(now)
             case Step.DCD_FALL if not lines.dcd:
                 return self._settle(now)
@@ -171,15 +170,15 @@ class Modem(ModemArming):
         """
         match self._step:
             case Step.RINGING | Step.CALLER_ID:
-                return self._armed()
-            case Step.ANSWER | Step.CARRIER | Step.DATA:
+                return self._ready(now)
+            case Step.ANSWER | Step.CARRIER | Step.DATA | Step.BOUNCE:
                 return self._go_on_hook(now)
             case _:
                 return []
 
     def reset(self, now: float) -> list[Action]:
         """Start over, whatever the state, as an operator orders."""
-        self._tries_failed = 0
+        self._tries_failed = self._opens_failed = 0
         if self._step is Step.CLOSED:
             return [Reopen(0.0)]
         if self._step in _IN_CALL:
@@ -193,7 +192,7 @@ class Modem(ModemArming):
         self._deadline = math.inf
         match self._step:
             case Step.RINGING:
-                return self._gave_up()
+                return self._gave_up(now)
             case Step.CALLER_ID:
                 return self._answer(now)
             case Step.ANSWER:
@@ -202,6 +201,8 @@ class Modem(ModemArming):
                 return self._lost(Raserror.ERROR_NO_CARRIER.code, now)
             case Step.DATA:
                 return [CallerBytes(self._watch.release())]
+            case Step.BOUNCE:
+                return self._lost(Raserror.ERROR_REMOTE_DISCONNECTION.code, now)
             case _:
                 return self._arming_tick(now)
 
@@ -213,6 +214,7 @@ class Modem(ModemArming):
         while (line := self._results.next_line()) is not None:
             if (result := parse(line)) is None:
                 self.counters.unknown_lines += 1
+                self._said = line
                 continue
             actions += self._heard(result, line, now)
             if self._step in {Step.CARRIER, Step.DATA}:
@@ -223,20 +225,19 @@ class Modem(ModemArming):
 
     def _heard(self, result: Result, line: bytes, now: float) -> list[Action]:
         match self._step, result:
-            case Step.IDLE | Step.RINGING | Step.CALLER_ID, Ring():
+            case Step.IDLE | Step.PROBE | Step.RINGING | Step.CALLER_ID, Ring():
                 return self._ring(now)
             case Step.RINGING | Step.CALLER_ID | Step.ANSWER, CallerField():
                 self._caller = _with_field(self._caller, result)
-                # There may be no other RING to tell whose call is not answered.
-                is_told = self._step is not Step.ANSWER and self.refuses_caller
-                return [Ringing(self._rings, self._caller)] if is_told else []
+                return []
             case Step.RINGING | Step.CALLER_ID, NoCall():
-                return self._gave_up()
-            case Step.IDLE | Step.RINGING | Step.CALLER_ID, Connect():
+                return self._gave_up(now)
+            case Step.IDLE | Step.PROBE | Step.RINGING | Step.CALLER_ID, Connect():
                 return self._unasked(now)
             case Step.ANSWER, Connect():
                 return self._answered(result, now)
             case Step.ANSWER, NoCall(code):
+                self.counters.no_carriers += 1
                 return self._lost(code, now)
             case Step.ANSWER, Error():
                 return self._lost(Raserror.ERROR_FROM_DEVICE.code, now)
@@ -244,14 +245,14 @@ class Modem(ModemArming):
                 return self._arming_heard(result, line, now)
 
     def _ring(self, now: float) -> list[Action]:
-        if self._step is Step.IDLE:
+        if self._step in {Step.IDLE, Step.PROBE}:
             self._rings = 0
             self._caller = Caller()
         self._rings += 1
         ringing: list[Action] = [Ringing(self._rings, self._caller)]
         if self._step is Step.CALLER_ID:
             return ringing
-        if self._rings < self.settings.rings or not self._answers:
+        if self._rings < self.settings.rings or not self.may_answer:
             self._goto(Step.RINGING, now + self.settings.ring_timeout_s)
             return ringing
         if self.settings.caller_id_wait_ms:
@@ -260,7 +261,7 @@ class Modem(ModemArming):
         return ringing + self._answer(now)
 
     def _answer(self, now: float) -> list[Action]:
-        if not self._answers:
+        if not self.may_answer:
             self._goto(Step.RINGING, now + self.settings.ring_timeout_s)
             return []
         self._goto(Step.ANSWER, now + self.settings.answer_timeout_s)
@@ -292,7 +293,7 @@ class Modem(ModemArming):
             data = data.removeprefix(b"\n")
         if not data:
             return []
-        if self._step is Step.CARRIER:
+        if self._step in {Step.CARRIER, Step.BOUNCE}:
             kept = data[: EARLY_BYTES_MAX - len(self._early)]
             self._early += kept
             self.counters.dropped_bytes += len(data) - len(kept)
@@ -317,14 +318,28 @@ class Modem(ModemArming):
         """End a call that its caller or the modem gave up, or an operator cut."""
         return [*self._end_call(code), Flush(), *self._go_on_hook(now)]
 
+    def _carrier_fell(self, now: float) -> list[Action]:
+        """End the call, or see first whether DCD stays down; what comes meanwhile is held back."""
+        if not self.settings.dcd_debounce_ms:
+            return self._lost(Raserror.ERROR_REMOTE_DISCONNECTION.code, now)
+        self._goto(Step.BOUNCE, now + self.settings.dcd_debounce_ms / 1000)
+        return []
+
+    def _carrier_back(self, now: float) -> list[Action]:
+        self.counters.bounces += 1
+        self._goto(Step.DATA)
+        held = bytes(self._early)
+        self._early.clear()
+        return self._from_caller(held, now)
+
     def _unasked(self, now: float) -> list[Action]:
         """Hang up a carrier that we did not ask for: nobody gets in by the modem's own will."""
         self.counters.unasked_carriers += 1
         return self._lost(Raserror.ERROR_DISCONNECTION.code, now)
 
-    def _gave_up(self) -> list[Action]:
+    def _gave_up(self, now: float) -> list[Action]:
         """Go back to IDLE: who rang has stopped."""
-        return self._end_call(Raserror.ERROR_REMOTE_DISCONNECTION.code) + self._armed()
+        return self._end_call(Raserror.ERROR_REMOTE_DISCONNECTION.code) + self._ready(now)
 
     def _end_call(self, code: Code) -> list[Action]:
         return [CallEnded(code)] if self._step in _IN_CALL else []

@@ -24,12 +24,14 @@ __all__ = [
     "Connected",
     "Faulted",
     "Flush",
+    "InitAnswer",
     "ModemCounters",
     "ModemLines",
     "ModemSettings",
     "ModemState",
     "Reopen",
     "Ringing",
+    "RunHook",
     "SetDtr",
     "Write",
 ]
@@ -53,8 +55,12 @@ class ModemState(Enum):
     """Data mode: what arrives is the caller's."""
     HANGING_UP = "hanging-up"
     """DTR is low, or the escape sequence is under way."""
+    OFF_HOOK = "off-hook"
+    """Callers hear busy, by order: nothing is answered."""
     FAULTED = "faulted"
-    """The modem can't serve; it is tried again by itself."""
+    """The modem can't serve; the next rung of the ladder follows soon."""
+    QUARANTINED = "quarantined"
+    """The whole ladder didn't help; it is tried again by itself, seldom."""
 
 
 class CallerNumber(Enum):
@@ -116,10 +122,17 @@ class ModemSettings:
     escape_guard_ms: int = 1000
     """Silence before and after `+++`; more than the modem's S12, or a caller may outlast it."""
     dtr_low_ms: int = 1000
-    refused_callers: tuple[str, ...] = ()
-    """Patterns (`fnmatch.fnmatchcase`) of numbers whose calls are not answered: it just rings."""
+    dcd_debounce_ms: int = 0
+    """How long DCD must stay down for a call to be over; 0: no moment."""
+    probe_interval_s: float = 0.0
+    """How often an idle modem is asked whether it is there; 0: never."""
+    has_hook: bool = False
+    """Whether the operator has a command for modems that nothing else brings back."""
+    hook_timeout_s: float = 60.0
     fault_retry_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0)
     """Waits before the first, second … new try of a faulted or closed modem; the last one stays."""
+    quarantine_retry_s: tuple[float, ...] = (60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+    """Likewise of a quarantined one."""
 
 
 @dataclass(slots=True)
@@ -137,6 +150,23 @@ class ModemCounters:
     dropped_bytes: int = 0
     """Bytes of no call, or typed ahead beyond the limit while DCD was awaited."""
     faults: int = 0
+    quarantines: int = 0
+    probes: int = 0
+    """AT commands to an idle modem."""
+    bounces: int = 0
+    """Times that DCD was down for less than the debounce in a call."""
+    no_carriers: int = 0
+    """Answers that led to no connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class InitAnswer:
+    """What the modem said to one command, the last time it was made ready or asked."""
+
+    command: str
+    answer: str
+    """Printable ASCII; empty: nothing."""
+    took_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +190,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Ringing:
-    """A RING, or the caller id of a call that is not answered; the first RING begins a call."""
+    """A RING; the first one begins a call."""
 
     count: int
     caller: Caller
@@ -212,9 +242,17 @@ class Faulted:
 
 @dataclass(frozen=True, slots=True)
 class Reopen:
-    """Open the device again; `opened` or `closed` tells how it went."""
+    """Open the device anew, closing it first if it is open; `opened` or `closed` tells how."""
 
     after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunHook:
+    """Run the operator's command, for example to cycle the modem's power; `hook_ended` follows."""
+
+    reason: str
+    """Why the modem can't serve."""
 
 
 Action = (
@@ -228,4 +266,5 @@ Action = (
     | Armed
     | Faulted
     | Reopen
+    | RunHook
 )

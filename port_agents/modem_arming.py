@@ -21,22 +21,21 @@ plays the modem would otherwise be taken for the next call, without a hang-up.)
 from __future__ import annotations
 
 import math
-from enum import Enum, auto
 from typing import Final
 
 from port_agents.modem_actions import (
     Action,
     Armed,
-    Faulted,
     Flush,
-    ModemCounters,
+    InitAnswer,
     ModemLines,
     ModemSettings,
-    ModemState,
     SetDtr,
     Write,
 )
+from port_agents.modem_ladder import DCD_STUCK, ModemLadder
 from port_agents.modem_results import Error, NoCall, Ok, Result, ResultLines, printable
+from port_agents.modem_steps import Step
 
 __all__ = ["DCD_FALL_S", "SETTLE_S", "ModemArming", "Step"]
 
@@ -45,90 +44,60 @@ SETTLE_S: Final = 0.1
 DCD_FALL_S: Final = 5.0
 """By when DCD must be down after a hang-up."""
 
-_DCD_STUCK: Final = (
-    "dcd-stuck: DCD stays up with no call; put &C1 and &D2 in init, check the cable, "
-    'or set dcd = "ignore"'
-)
 
-
-class Step(Enum):
-    """What is being waited for; finer than `ModemState`."""
-
-    CLOSED = auto()
-    SETTLE = auto()
-    """The pause before the init commands."""
-    INIT = auto()
-    """The result of an init command."""
-    IDLE = auto()
-    RINGING = auto()
-    """The next RING."""
-    CALLER_ID = auto()
-    """Caller id lines; enough RINGs have come."""
-    ANSWER = auto()
-    """CONNECT."""
-    CARRIER = auto()
-    """DCD, after CONNECT."""
-    DATA = auto()
-    """The end of the call."""
-    DTR_LOW = auto()
-    """The end of the pulse on DTR."""
-    DCD_FALL = auto()
-    GUARD = auto()
-    """The end of the silence before the escape sequence."""
-    ESCAPE = auto()
-    """The end of the silence behind it."""
-    ON_HOOK = auto()
-    """OK to ATH."""
-    FAULTED = auto()
-    """The next try."""
-
-    @property
-    def state(self) -> ModemState:
-        """What observers are told of this step."""
-        match self:
-            case Step.SETTLE | Step.INIT:
-                return ModemState.INITIALISING
-            case Step.RINGING | Step.CALLER_ID:
-                return ModemState.RINGING
-            case Step.ANSWER | Step.CARRIER:
-                return ModemState.ANSWERING
-            case Step.DATA:
-                return ModemState.CONNECTED
-            case Step.DTR_LOW | Step.DCD_FALL | Step.GUARD | Step.ESCAPE | Step.ON_HOOK:
-                return ModemState.HANGING_UP
-            case Step.CLOSED | Step.IDLE | Step.FAULTED:
-                return ModemState[self.name]
-
-
-class ModemArming:
+class ModemArming(ModemLadder):
     """Hangs a modem up, initialises and arms it."""
 
     def __init__(self, settings: ModemSettings) -> None:
-        self.settings: Final = settings
-        self.counters: Final = ModemCounters()
-        self.reason = "not opened yet"
-        """Why the modem is not armed, for the operator; empty when it is, or serves a call."""
-        self._step = Step.CLOSED
-        self._deadline = math.inf
-        self._lines: ModemLines | None = None
+        super().__init__(settings)
+        self.answers: list[InitAnswer] = []
+        """What the modem said to the commands that last made it ready, and to the last probe."""
         self._results = ResultLines()
         self._init_next = 0
         self._after_call = False
         """Whether the hang-up under way ends a call of ours: then DCD has to fall."""
-        self._tries_failed = 0
+        self._is_busy = False
+        """Whether the line is to be off-hook."""
+        self._asked_at = 0.0
+        """When the last command went out."""
+        self._said = b""
+        """The last line that came since and was no result."""
 
     @property
-    def state(self) -> ModemState:
-        """Where the modem stands."""
-        return self._step.state
+    def is_asking(self) -> bool:
+        """Whether the result of a probe, or of going off-hook, is awaited."""
+        return self._step in {Step.PROBE, Step.GOING_OFF}
 
-    def deadline(self) -> float:
-        """Return when `tick` is due, `math.inf` if it isn't."""
-        return self._deadline
+    # Orders.
+
+    def set_busy(self, busy: bool, now: float) -> list[Action]:  # noqa: FBT001 - a state
+        """Take the line off-hook, so that callers hear busy, as soon as no call is on it; or back.
+
+        A modem that does not take ATH1 is left ringing, and `reason` says so.
+        """
+        self._is_busy = busy
+        if busy and self._step is Step.IDLE:
+            return self._go_off_hook(now)
+        if not busy and self._step in {Step.GOING_OFF, Step.OFF_HOOK}:
+            self._after_call = False
+            return self._drop_carrier(now)
+        return []
+
+    def probe(self, now: float) -> list[Action]:
+        """Ask an idle modem whether it is there; what it says is in `answers`, or a fault."""
+        if self._step is Step.OFF_HOOK:
+            return self._go_off_hook(now)
+        if self._step is not Step.IDLE:
+            return []
+        self.counters.probes += 1
+        self._goto(Step.PROBE, now + self.settings.command_timeout_s)
+        return self._ask("AT", now)
 
     # For the calls built on this.
 
-    def _begin(self, lines: ModemLines | None, now: float) -> list[Action]:
+    def _begin(
+        self, lines: ModemLines | None, now: float, *, drops_dtr: bool = False
+    ) -> list[Action]:
         """Start from an open device, unless it can't be worked as it is set."""
         self._lines = lines
         if lines is None and self.settings.dcd == "auto":
@@ -136,27 +105,58 @@ class ModemArming:
         if lines is None and self.settings.hangup == "dtr":
             return self._fault('the device has no DTR: set hangup = "escape" for it', now)
         raise_dtr: list[Action] = [] if lines is None else [SetDtr(on=True)]
-        return raise_dtr + self._start(now)
+        return raise_dtr + self._start(now, drops_dtr=drops_dtr)
 
     def _go_on_hook(self, now: float) -> list[Action]:
         """Hang up after a call."""
         self._after_call = True
         return self._drop_carrier(now)
 
-    def _armed(self) -> list[Action]:
-        self._goto(Step.IDLE)
-        self._tries_failed = 0
-        self.reason = ""
+    def _armed(self, now: float) -> list[Action]:
+        interval_s = self.settings.probe_interval_s
+        self._goto(Step.IDLE, now + interval_s if interval_s else math.inf)
+        self._well()
         return [Armed()]
+
+    def _ready(self, now: float) -> list[Action]:
+        """Wait for calls, or be busy to them."""
+        return self._go_off_hook(now) if self._is_busy else self._armed(now)
+
+    def _go_off_hook(self, now: float) -> list[Action]:
+        self._goto(Step.GOING_OFF, now + self.settings.command_timeout_s)
+        return self._ask("ATH1", now)
+
+    def _stays_on_hook(self, why: str, now: float) -> list[Action]:
+        """Let it ring: the modem can't be busy."""
+        self._is_busy = False
+        actions = self._armed(now)
+        self.reason = f"can't be busy, and rings: ATH1: {why}"
+        return actions
 
     def _arming_heard(self, result: Result, line: bytes, now: float) -> list[Action]:
         """Take a result that comes outside a call."""
         match self._step, result:
             case Step.INIT, Ok():
-                return self._accepted(result, now)
+                return self._accepted(result, line, now)
             case Step.INIT, Error():
+                self._note(self._command, line, now)
                 said = f'init command "{self._command}": the modem said "{printable(line)}"'
                 return self._fault(said, now)
+            case Step.PROBE, Ok():
+                self._note("AT", line, now)
+                return self._armed(now)
+            case Step.PROBE, Error():
+                self._note("AT", line, now)
+                return self._fault(f'probe "AT": the modem said "{printable(line)}"', now)
+            case Step.GOING_OFF, Ok():
+                self._note("ATH1", line, now)
+                interval_s = self.settings.probe_interval_s
+                self._goto(Step.OFF_HOOK, now + interval_s if interval_s else math.inf)
+                self._well()
+                return []
+            case Step.GOING_OFF, Error():
+                self._note("ATH1", line, now)
+                return self._stays_on_hook(f'the modem said "{printable(line)}"', now)
             case Step.ESCAPE, Ok():
                 return []  # The modem's, or typed by a caller: ATH waits for the silence to end.
             case Step.ON_HOOK, Ok() if self._after_call:
@@ -176,12 +176,19 @@ class ModemArming:
                 self._results.clear()
                 return [Flush(), *self._next_command(now)]
             case Step.INIT:
-                within = f"{self.settings.command_timeout_s:g} s"
-                return self._fault(f'init command "{self._command}": no answer in {within}', now)
+                return self._fault(f'init command "{self._command}": {self._silence(now)}', now)
+            case Step.IDLE:
+                return self.probe(now)
+            case Step.PROBE:
+                return self._fault(f'probe "AT": {self._silence(now)}', now)
+            case Step.GOING_OFF:
+                return self._stays_on_hook(self._silence(now), now)
+            case Step.OFF_HOOK:
+                return self._go_off_hook(now)
             case Step.DTR_LOW:
                 return [SetDtr(on=True), *self._on_hook(now)]
             case Step.DCD_FALL if self._after_call:
-                return self._fault(_DCD_STUCK, now)
+                return self._fault(DCD_STUCK, now)
             case Step.GUARD:
                 self._goto(Step.ESCAPE, now + self._guard_s + SETTLE_S)
                 # What a stuck line may still hold must not stand before it.
@@ -195,26 +202,10 @@ class ModemArming:
             case Step.ON_HOOK:
                 # Whether the modem is there at all, the init commands will tell.
                 return self._settle(now)
-            case Step.FAULTED:
-                return self._begin(self._lines, now)
+            case Step.FAULTED | Step.HOOK | Step.QUARANTINED:
+                return self._climb(now)
             case _:
                 raise AssertionError(f"{self._step} has no deadline")
-
-    def _fault(self, reason: str, now: float) -> list[Action]:
-        self.counters.faults += 1
-        self.reason = reason
-        self._goto(Step.FAULTED, now + self._retry_s())
-        return [Faulted(reason)]
-
-    def _retry_s(self) -> float:
-        ladder = self.settings.fault_retry_s
-        wait_s = ladder[min(self._tries_failed, len(ladder) - 1)]
-        self._tries_failed += 1
-        return wait_s
-
-    def _goto(self, step: Step, deadline: float = math.inf) -> None:
-        self._step = step
-        self._deadline = deadline
 
     @property
     def _watches_dcd(self) -> bool:
@@ -226,10 +217,10 @@ class ModemArming:
 
     # On-hook.
 
-    def _start(self, now: float) -> list[Action]:
+    def _start(self, now: float, *, drops_dtr: bool = False) -> list[Action]:
         """Bring a modem of which nothing is known to IDLE; a call of an earlier run may be up."""
         self._after_call = False
-        if self._watches_dcd and not self._has_carrier:
+        if self._watches_dcd and not self._has_carrier and not drops_dtr:
             return self._settle(now)
         return self._drop_carrier(now)
 
@@ -261,12 +252,13 @@ class ModemArming:
     def _next_command(self, now: float) -> list[Action]:
         if self._init_next < len(self.settings.init):
             self._goto(Step.INIT, now + self.settings.command_timeout_s)
-            return [Write(self._command.encode("ascii") + b"\r")]
+            return self._ask(self._command, now)
         if self._has_carrier:
-            return self._fault(_DCD_STUCK, now)
-        return self._armed()
+            return self._fault(DCD_STUCK, now)
+        return self._ready(now)
 
-    def _accepted(self, result: Ok, now: float) -> list[Action]:
+    def _accepted(self, result: Ok, line: bytes, now: float) -> list[Action]:
+        self._note(self._command, line, now)
         self._init_next += 1
         is_last = self._init_next == len(self.settings.init)
         if is_last and result.numeric and not self._watches_dcd:
@@ -276,6 +268,27 @@ class ModemArming:
                 now,
             )
         return self._next_command(now)
+
+    def _ask(self, command: str, now: float) -> list[Action]:
+        self._asked_at = now
+        self._said = b""
+        return [Write(command.encode("ascii") + b"\r")]
+
+    def _note(self, command: str, line: bytes, now: float) -> None:
+        """Keep what the modem said to a command, in the place of what it said to it before."""
+        took_ms = round((now - self._asked_at) * 1000)
+        self.answers = [x for x in self.answers if x.command != command]
+        self.answers.append(InitAnswer(command, printable(line), took_ms))
+
+    def _silence(self, now: float) -> str:
+        """Return in words that no result came, and what came in its place."""
+        command = "AT" if self._step is Step.PROBE else "ATH1"
+        said = self._said or self._results.pending
+        self._note(self._command if self._step is Step.INIT else command, said, now)
+        within = f"{self.settings.command_timeout_s:g} s"
+        if not said:
+            return f"no answer in {within}"
+        return f'no OK in {within}, but "{printable(said)}"'
 
     @property
     def _command(self) -> str:

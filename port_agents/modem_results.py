@@ -194,6 +194,11 @@ class ResultLines:
         self.clear()
         return rest
 
+    @property
+    def pending(self) -> bytes:
+        """What came since the last whole line."""
+        return bytes(self._buffer)
+
     def clear(self) -> None:
         """Forget what came."""
         self._buffer.clear()

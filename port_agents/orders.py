@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
@@ -19,7 +19,7 @@ from dialgate.wire.body_codec import encode
 from dialgate.wire.verbs import Verb
 from port_agents.call import Disconnect
 from port_agents.line import Line
-from port_agents.line_actions import Action
+from port_agents.line_actions import Action, Closure
 from port_agents.modem_actions import ModemState
 
 __all__ = ["ORDER_S_MAX", "Orders"]
@@ -32,9 +32,15 @@ _CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
 _RESULTS: Final[Mapping[ModemState, Code]] = {
     ModemState.IDLE: NO_ERROR,
     ModemState.RINGING: NO_ERROR,
+    ModemState.OFF_HOOK: NO_ERROR,
     ModemState.FAULTED: Winerror.ERROR_GEN_FAILURE.code,
+    ModemState.QUARANTINED: Winerror.ERROR_GEN_FAILURE.code,
 }
 """What a port has come to that is done with its order; in other states it is not."""
+
+_ACTS: Final = frozenset({"hangup", "reset", "probe", "disable", "drain", "enable"})
+_KEPT: Final = frozenset({"disable", "drain", "enable"})
+"""Acts that are done when they are on the disk."""
 
 Perform = Callable[[Line, list[Action], float], None]
 
@@ -48,6 +54,9 @@ class _Order:
     due: float
     waiting: set[str]
     """Ports that have not."""
+    act: str
+    kept: dict[str, Code] = field(default_factory=dict)
+    """By HPORT: whether its closure is on the disk."""
     code: Code = NO_ERROR
     """The first failure of a port that has."""
 
@@ -74,13 +83,8 @@ class Orders:
         lines = self._targets(command.hport)
         if not lines:
             self._answer(session, command.id, Raserror.ERROR_PORT_NOT_FOUND.code)
-        elif command.act in {"hangup", "reset"}:
+        elif command.act in _ACTS:
             self._begin(session, command, lines, now)
-        elif command.act in {"disable", "drain", "enable"} and command.mode != "busy":
-            reason = "" if command.act == "enable" else _reason(command)
-            for line in lines:
-                self._perform(line, line.close_to_calls(reason, now, disabled=True), now)
-            self._answer(session, command.id, NO_ERROR)
         else:
             self._answer(session, command.id, _NOT_SUPPORTED)
 
@@ -90,13 +94,23 @@ class Orders:
 
     def line_settled(self, line: Line) -> None:
         """Look whether `line` has done what it was ordered."""
-        code = _RESULTS.get(line.modem.state)
-        if self._open and line.call is None and code is not None:
-            for order in [x for x in self._open if line.settings.hport in x.waiting]:
-                order.waiting.discard(line.settings.hport)
-                order.code = order.code if order.code != NO_ERROR else code
-                if not order.waiting:
-                    self._finish(order, order.code)
+        if not self._open:
+            return
+        for order in [x for x in self._open if line.settings.hport in x.waiting]:
+            if (code := _done(line, order)) is not None:
+                self._did(order, line, code)
+
+    def kept(self, line: Line, code: Code) -> None:
+        """Take note that a port's closure is on the disk, or why it is not."""
+        for order in self._open:
+            order.kept[line.settings.hport] = code
+        self.line_settled(line)
+
+    def _did(self, order: _Order, line: Line, code: Code) -> None:
+        order.waiting.discard(line.settings.hport)
+        order.code = order.code if order.code != NO_ERROR else code
+        if not order.waiting:
+            self._finish(order, order.code)
 
     def session_over(self, session: int) -> None:
         """Forget orders whose answers nobody can take any more."""
@@ -123,18 +137,26 @@ class Orders:
     def _begin(self, session: int, command: Command, lines: Iterable[Line], now: float) -> None:
         if command.act == "hangup":
             lines = [line for line in lines if line.call is not None]
-        order = _Order(
-            command.id, session, now + ORDER_S_MAX, {line.settings.hport for line in lines}
-        )
+        waiting = {line.settings.hport for line in lines}
+        order = _Order(command.id, session, now + ORDER_S_MAX, waiting, command.act)
         if not order.waiting:
             self._answer(session, command.id, Raserror.ERROR_PORT_NOT_CONNECTED.code)
             return
         self._open.append(order)
+        closure = Closure(_reason(command), is_busy=command.mode == "busy")
         for line in lines:
-            if command.act == "hangup":
-                self._perform(line, line.cut(Disconnect.OPERATOR, _CUT, now), now)
-            else:
-                self._perform(line, line.reset(now), now)
+            match command.act:
+                case "hangup":
+                    actions = line.cut(Disconnect.OPERATOR, _CUT, now)
+                case "reset":
+                    actions = line.reset(now)
+                case "probe":
+                    actions = line.probe(now)
+                case "enable":
+                    actions = line.enable(now)
+                case _:
+                    actions = line.disable(closure, now)
+            self._perform(line, actions, now)
 
     def _finish(self, order: _Order, code: Code) -> None:
         self._open.remove(order)
@@ -143,6 +165,28 @@ class Orders:
     def _answer(self, session: int, command_id: bytes, code: Code) -> None:
         commanded = Commanded(id=command_id, code=code)
         self._transmit(Transmit(session, encode(Verb.COMMANDED, commanded)))
+
+
+def _done(line: Line, order: _Order) -> Code | None:
+    """Return what became of an order on a port; None: it is not done with it."""
+    if order.act in _KEPT:
+        return _closed(line, order.kept.get(line.settings.hport))
+    if order.act == "probe":
+        if line.call is not None:
+            return Winerror.ERROR_BUSY.code
+        return None if line.modem.is_asking else _RESULTS.get(line.modem.state)
+    return _RESULTS.get(line.modem.state) if line.call is None else None
+
+
+def _closed(line: Line, kept: Code | None) -> Code | None:
+    """Return what became of closing or opening a port, once it is on the disk."""
+    if kept != NO_ERROR or line.closure is None or not line.closure.is_busy:
+        return kept
+    if line.call is not None:
+        return NO_ERROR  # Off-hook it is, to callers; and stays so when this one has gone.
+    if line.modem.state is ModemState.IDLE:
+        return Winerror.ERROR_GEN_FAILURE.code
+    return None if line.modem.is_asking else _RESULTS.get(line.modem.state)
 
 
 def _reason(command: Command) -> str:

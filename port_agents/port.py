@@ -20,9 +20,12 @@ from port_agents.call import Call
 from port_agents.device import Device, PortError
 from port_agents.flow import Flow
 from port_agents.handover import start_service
+from port_agents.hook import run_hook
 from port_agents.line_actions import (
     Action,
     CallBegan,
+    Closure,
+    KeepClosure,
     LineChanged,
     LineState,
     Record,
@@ -31,7 +34,7 @@ from port_agents.line_actions import (
     StopService,
     WriteLine,
 )
-from port_agents.modem_actions import Flush, ModemLines, Reopen, SetDtr
+from port_agents.modem_actions import Flush, ModemLines, Reopen, RunHook, SetDtr
 from port_agents.network_port import connect_port
 from port_agents.serial_port import open_port
 from port_agents.service_contract import Service, ServiceError
@@ -75,8 +78,14 @@ class PortEvents(Protocol):
     def call_began(self, hport: str, call: Call) -> None:
         """Note that a call is under way."""
 
+    def hook_ended(self, hport: str, failure: str) -> None:
+        """Hear that the operator's hook has ended; `failure`: why it did not work."""
+
     def record(self, hport: str, record: Record) -> None:
         """Keep a record."""
+
+    def keep_closure(self, hport: str, closure: Closure | None) -> None:
+        """Keep over restarts that the port is closed, or is not."""
 
 
 class Port:
@@ -171,12 +180,22 @@ class Port:
                 self._serving.cancel()
             case CallBegan(call):
                 self._events.call_began(self.hport, call)
-            case Record():
-                self._events.record(self.hport, action)
+            case Record() | KeepClosure() | RunHook():
+                self._do_beside(action)
             case LineChanged(state, reason):
                 self._follow(state, reason)
             case _:
                 raise AssertionError(f"{type(action).__name__} is the agent's to perform")
+
+    def _do_beside(self, action: Record | KeepClosure | RunHook) -> None:
+        match action:
+            case Record():
+                self._events.record(self.hport, action)
+            case KeepClosure(closure):
+                self._events.keep_closure(self.hport, closure)
+            case RunHook(reason):
+                log.warning("hook", hport=self.hport, command=self._settings.hook, reason=reason)
+                self._tasks.create_task(self._run_hook())
 
     def _do_device(self, device: Device, action: WriteLine | SetDtr | Flush) -> None:
         match action:
@@ -222,8 +241,11 @@ class Port:
 
     def _reopen(self) -> None:
         self._reopen_timer = None
-        if self._device is not None or self._connecting is not None:
+        if self._connecting is not None:
             return
+        if self._device is not None:
+            self._device.close()
+            self._device = None
         if self._is_remote:
             self._connecting = self._tasks.create_task(self._connect())
             return
@@ -244,6 +266,13 @@ class Port:
             return
         self._connecting = None
         self._events.opened(self.hport, self._device.lines())
+
+    async def _run_hook(self) -> None:
+        settings = self._settings
+        failure = await run_hook(
+            settings.hook, self.hport, settings.device, settings.hook_timeout_s
+        )
+        self._events.hook_ended(self.hport, failure)
 
     # The service.
 

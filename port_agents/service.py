@@ -18,6 +18,7 @@ import structlog
 import uuid_utils
 
 from dialgate import http
+from dialgate.codes import Code
 from dialgate.errors import DialgateError
 from dialgate.lifecycle import Life
 from dialgate.lifecycle import main as live
@@ -30,8 +31,9 @@ from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import Brokers
 from port_agents.call import Call, Disconnect
 from port_agents.call_records import facts_of, stop_of_interrupted
+from port_agents.closures import Closures, closures_file, read_closures
 from port_agents.descriptors import raise_limit
-from port_agents.line_actions import Record
+from port_agents.line_actions import Closure, Record
 from port_agents.line_settings import line_settings
 from port_agents.metrics import AgentMetrics, new_counters
 from port_agents.modem_actions import ModemLines
@@ -100,6 +102,9 @@ class Shell:
         self._armed_for = math.inf
         self._finished = asyncio.Event()
         self._telling: asyncio.Task[NoReturn] | None = None
+        closed = closures_file(agent.spool)
+        closures = read_closures(closed)
+        self._closures = Closures(closed, closures, self.closure_kept)
         self._agent = Agent(
             Brokers(
                 agent.name,
@@ -110,6 +115,7 @@ class Shell:
             new_counters(),
             new_id,
         )
+        self._agent.restore(closures)
         keys = None if agent.insecure else settings.cluster.keys
         self._links = Links("agent", agent.name, keys, site=agent.site)
         self._links.connect([*agent.brokers, *agent.local_brokers], self._agent, self.perform)
@@ -226,6 +232,20 @@ class Shell:
     def call_began(self, hport: str, call: Call) -> None:
         """Note that a call is under way."""
         self._spool.note(call.id, self._facts(hport, call, time.time()))
+
+    def hook_ended(self, hport: str, failure: str) -> None:
+        """Tell the core that an operator's hook has ended."""
+        self.perform(self._agent.hook_ended(hport, failure, time.monotonic()))
+
+    def keep_closure(self, hport: str, closure: Closure | None) -> None:
+        """Keep over restarts that a port is closed, or is not."""
+        self._closures.keep(hport, closure)
+
+    def closure_kept(self, hport: str, code: Code) -> None:
+        """Tell the core what became of that."""
+        if not code.ok:
+            log.error("closure not kept", hport=hport)
+        self.perform(self._agent.closure_kept(hport, code, time.monotonic()))
 
     def record(self, hport: str, record: Record) -> None:
         """Keep a record of a call."""

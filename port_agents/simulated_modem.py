@@ -88,6 +88,8 @@ class SimulatedModem:
         self._call: IncomingCall | None = None
         """Who rings or is connected."""
         self._carrier = False
+        self._off_hook = False
+        """Whether ATH1 keeps the line busy."""
         self._dtr = True
         self._shown = LinesChanged(dcd=False, ri=False)
         self._command = bytearray()
@@ -102,7 +104,7 @@ class SimulatedModem:
     @property
     def is_idle(self) -> bool:
         """Whether a call would ring."""
-        return self._call is None and self._mode is _Mode.COMMAND
+        return self._call is None and self._mode is _Mode.COMMAND and not self._off_hook
 
     @property
     def is_online(self) -> bool:
@@ -234,7 +236,7 @@ class SimulatedModem:
             self._call = None
             self._ring_at = math.inf
         self._mode = _Mode.COMMAND
-        self._carrier = False
+        self._carrier = self._off_hook = False
         self._connect_at = self._escape_at = math.inf
         self._command.clear()
         return dropped + self._show_lines() + (self._say(result, 3) if result else [])
@@ -323,6 +325,9 @@ class SimulatedModem:
                 was_up = self._carrier
                 actions = self._on_hook()
                 return actions + self._say("NO CARRIER", 3) if was_up else actions
+            case "H":
+                self._off_hook = True
+                return []
             case "O":
                 if not self._carrier:
                     return None

@@ -34,19 +34,17 @@ COMMANDS: Final = {
     "node": Command("node", "run all programs that the configuration names"),
     "demo": Command("programs", "run a whole cluster with simulated modems, to try it"),
     "bank": Command("programs", "run simulated modems alone"),
-    "simulate": Command("programs", "try the whole cluster in virtual time, with faults"),
     "check": Command("check", "check a configuration file"),
     "keys": Command("keys", "make and list the cluster's keys"),
     "users": Command("users", "add, list, change and remove local users"),
     "state": Command("state", "upgrade the tables of the cluster's state"),
-    "policy": Command("policy", "explain which policy a call falls under"),
     "status": Command("observe", "show the broker and the sums of what it knows"),
     "agents": Command("observe", "show the port agents"),
     "workers": Command("observe", "show the auth workers"),
     "ports": Command("observe", "show the ports and their calls"),
     "calls": Command("calls", "show the calls that this machine has had"),
     "drain": Command("drain", "let a worker, a broker or an agent finish and go"),
-    "port": Command("port", "hang up or reset a port"),
+    "port": Command("port", "hang up, reset, probe, disable or enable a port"),
 }
 
 _DESCRIPTION: Final = """

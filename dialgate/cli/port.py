@@ -1,4 +1,4 @@
-"""`dialgate port hangup|reset`: an operator's order to one port, and whether it worked."""
+"""`dialgate port ACT HPORT`: an operator's order to one port, and whether it worked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ __all__ = ["run"]
 ANSWER_S: Final = 30.0
 """How long an agent may take: hanging up waits for the modem."""
 
-_DONE: Final = {"hangup": "hung up", "reset": "reset"}
+_DONE: Final = {
+    "hangup": "hung up",
+    "reset": "reset",
+    "probe": "answers",
+    "disable": "disabled",
+    "enable": "enabled",
+}
+_FAILED: Final = {**_DONE, "probe": "probed"}
 
 
 def run(_command: str, arguments: Sequence[str]) -> int:
@@ -31,29 +38,45 @@ def run(_command: str, arguments: Sequence[str]) -> int:
         worked.
 
         hangup ends the call that is on the port; reset does so too, then makes the modem ready
-        anew, whatever state the port is in.
+        anew, whatever state the port is in. probe asks an idle modem whether it is there: what it
+        said is in `dialgate ports -o json`.
+
+        disable lets no more calls in, and the one that is there go on; it outlives restarts of the
+        agent until enable. Callers hear it ring, or with --busy a busy line, so that a hunt group
+        rolls on to the next.
         """,
-        examples=["dialgate port hangup oslo/1", "dialgate port reset oslo/1 --reason 'no answer'"],
+        examples=[
+            "dialgate port hangup oslo/1",
+            "dialgate port reset oslo/1 --reason 'no answer'",
+            "dialgate port disable oslo/1 --busy --reason 'modem away for repair'",
+        ],
     )
     parser.add_argument("act", choices=list(_DONE))
     parser.add_argument("hport", metavar="HPORT", help="the port, as `dialgate ports` shows it")
     add_config(parser)
     parser.add_argument("--agent", metavar="NAME", help="which agent's, when several have HPORT")
+    tone = parser.add_mutually_exclusive_group()
+    tone.add_argument("--busy", action="store_true", help="disable: callers hear busy")
+    tone.add_argument("--ring", action="store_true", help="disable: callers hear it ring (default)")
     parser.add_argument("--reason", default="", metavar="TEXT", help="written to log and record")
     options = parser.parse_args(arguments)
+    if (options.busy or options.ring) and options.act != "disable":
+        parser.error("--busy and --ring go with disable")
     order = {
         "hport": options.hport,
         "act": options.act,
         "operator": operator_name(),
         "reason": options.reason,
     }
+    if options.act == "disable":
+        order["mode"] = "busy" if options.busy else "ring"
     if options.agent is not None:
         order["agent"] = options.agent
     client = connect(options.config)
     refusal = refusal_of(client.post("/api/v1/ports/command", order, ANSWER_S))
     if refusal:
         state = _state(client, options.hport)
-        raise DialgateError(f"{options.hport}: not {_DONE[options.act]}: {refusal}{state}")
+        raise DialgateError(f"{options.hport}: not {_FAILED[options.act]}: {refusal}{state}")
     print(f"{options.hport}: {_DONE[options.act]}")
     return 0
 

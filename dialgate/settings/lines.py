@@ -43,10 +43,6 @@ class LineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     service: Name
     """The service that an admitted caller gets when the verdict names none."""
-    number: Annotated[
-        str, Meta(pattern=r"\A[ -~]{0,64}\Z", description="at most 64 printable ASCII characters")
-    ] = ""
-    """The telephone number of the line: what policies compare with `called`."""
     baud: Annotated[int, Meta(ge=50, le=4_000_000)] = 38_400
     """Speed between machine and modem, in bit/s."""
     bytesize: Literal[5, 6, 7, 8] = 8
@@ -74,6 +70,9 @@ class LineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     dcd: Literal["auto", "ignore"] = "auto"
     """`auto`: the carrier-detect line says whether the caller is there. `ignore`: the device has
     no modem lines (every PTY), so the modem's NO CARRIER says it."""
+    dcd_debounce_ms: Annotated[int, Meta(ge=0, le=5000)] = 200
+    """How long carrier detect must stay down for a call to be over; lines are looked at every
+    50 ms."""
     hangup: Literal["", "auto", "dtr", "escape"] = ""
     """How to hang up: drop DTR, or `+++` and ATH. `auto`: DTR where there are modem lines. Empty:
     as the model does."""
@@ -83,6 +82,16 @@ class LineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How long answering may take until CONNECT."""
     caller_id_wait_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
     """How long to wait for caller id after the last ring before answering."""
+    probe_interval_s: Annotated[int, Meta(ge=0, le=86_400)] = 300
+    """How often an idle modem is asked whether it is there; 0: never."""
+    hook: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+    """A program and its arguments for a modem that nothing else brings back, for example to cycle
+    its power. HPORT and DEVICE are in its environment."""
+    hook_timeout_s: Annotated[int, Meta(ge=1, le=600)] = 60
+    """How long the hook may take."""
+    when_down: Literal["ring", "busy", "answer"] = "ring"
+    """What callers get while no broker can be reached: ringing, busy (a modem that takes ATH1), or
+    an answer and, after the queue time, a last word."""
     parity_strip: bool = False
     """Clear the eighth bit of what callers type: for terminals set to 7 bits and parity."""
 

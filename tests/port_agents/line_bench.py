@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import count
 from typing import Any, Final
 
@@ -227,6 +228,9 @@ class Bench:
                 self.do(self.far.dte(data, self.now))
             case SetDtr(on):
                 self.do(self.far.dtr(on, self.now))
+            case Reopen(0.0):
+                lines = replace(DOWN, dcd=self.far.is_online or self.far.faults.dcd_stuck)
+                self.do(self.line.opened(lines if self.has_lines else None, self.now))
             case Flush() | Reopen():
                 pass
             case ToDte(data):

@@ -36,9 +36,16 @@ from dialgate.wire.verbs import Verb
 from port_agents.agent import Agent
 from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import NEXT_S, Brokers
-from port_agents.line_actions import LineSettings, StartService, StopService, WriteLine
+from port_agents.line_actions import (
+    Closure,
+    KeepClosure,
+    LineSettings,
+    StartService,
+    StopService,
+    WriteLine,
+)
 from port_agents.line_call import Stage
-from port_agents.modem_actions import ModemLines, ModemSettings
+from port_agents.modem_actions import ModemLines, ModemSettings, ModemState
 from port_agents.orders import ORDER_S_MAX
 from tests.port_agents.dialog_bench import DISCONNECTED, NO_WORKER, W, code_text, new_counters
 from tests.port_agents.line_bench import SETTINGS
@@ -66,6 +73,10 @@ class Bench:
             lambda: next(ids).to_bytes(16),
         )
         self.sessions: dict[str, int] = {}
+        self.refuses = b""
+        """The command that modems answer ERROR."""
+        self.kept = NO_ERROR
+        """What becomes of closures on the disk."""
         self.seen: list[str] = []
         self.lines: list[Lines] = []
         self._numbers = count(1)
@@ -184,8 +195,12 @@ class Bench:
             self.seen.append(f"{hport}: start")
         elif isinstance(wanted, StopService):
             self.seen.append(f"{hport}: stop")
+        elif isinstance(wanted, KeepClosure):
+            self.do(self.agent.closure_kept(hport, self.kept, self.now))
         elif isinstance(wanted, WriteLine) and wanted.data.strip()[:2] in {b"AT", b"++"}:
-            self.do(self.agent.receive(hport, b"\r\nOK\r\n", self.now))
+            refused = wanted.data.strip() == self.refuses
+            said = b"\r\nERROR\r\n" if refused else b"\r\nOK\r\n"
+            self.do(self.agent.receive(hport, said, self.now))
 
     def _sent(self, session: int, message: bytes) -> None:
         ((verb, dialog, attempt, body, _),), _ = decode_frame(message)
@@ -524,8 +539,8 @@ def test_an_order_for_all_ports_is_answered_when_the_last_has_done_it() -> None:
     [
         ("hangup", {}, Raserror.ERROR_PORT_NOT_CONNECTED.code),
         ("hangup", {"hport": "bergen/1"}, Raserror.ERROR_PORT_NOT_FOUND.code),
-        ("probe", {}, Winerror.ERROR_NOT_SUPPORTED.code),
-        ("disable", {"mode": "busy"}, Winerror.ERROR_NOT_SUPPORTED.code),
+        ("probe", {}, NO_ERROR),
+        ("disable", {"mode": "busy"}, NO_ERROR),
         ("disable", {}, NO_ERROR),
         ("enable", {}, NO_ERROR),
         ("drain", {"hport": ""}, NO_ERROR),
@@ -547,6 +562,57 @@ def test_a_disabled_port_says_who_and_why() -> None:
     assert (str(line.state), line.reason) == ("disabled", "disable by eve: bad line")
     bench.command("enable")
     assert str(line.state) == "idle"
+
+
+def test_a_closure_that_is_not_on_the_disk_is_no_success() -> None:
+    bench = ready()
+    bench.kept = Winerror.ERROR_GEN_FAILURE.code
+    bench.command("disable")
+
+    assert bench.take() == [f"s1: COMMANDED {code_text(bench.kept)}"]
+
+
+def test_a_port_is_as_closed_as_an_earlier_run_was_told() -> None:
+    bench = Bench()
+    bench.agent.restore(
+        {"oslo/1": Closure("disable by eve", is_busy=True), "bergen/1": Closure("")}
+    )
+    bench.open("a")
+    bench.plug_in()
+    line = bench.agent.lines["oslo/1"]
+
+    assert (str(line.state), line.reason) == ("disabled", "disable by eve")
+    assert line.modem.state is ModemState.OFF_HOOK
+    assert str(bench.agent.lines["oslo/2"].state) == "idle"
+
+
+def test_a_busy_port_is_on_hook_again_when_it_is_enabled() -> None:
+    bench = ready()
+    bench.command("disable", mode="busy")
+    assert bench.agent.lines["oslo/1"].modem.state is ModemState.OFF_HOOK
+
+    bench.command("enable")
+    bench.wait(4)
+
+    assert bench.agent.lines["oslo/1"].modem.state is ModemState.IDLE
+
+
+def test_a_modem_that_takes_no_ath1_fails_the_order_and_stays_disabled() -> None:
+    bench = ready()
+    bench.refuses = b"ATH1"
+    bench.command("disable", mode="busy")
+
+    assert bench.take() == [f"s1: COMMANDED win:{Winerror.ERROR_GEN_FAILURE}"]
+    assert str(bench.agent.lines["oslo/1"].state) == "disabled"
+
+
+def test_a_probe_during_a_call_is_refused() -> None:
+    bench = ready()
+    bench.call()
+    bench.take()
+    bench.command("probe")
+
+    assert bench.take() == [f"s1: COMMANDED win:{Winerror.ERROR_BUSY}"]
 
 
 def test_an_order_that_cannot_be_read_is_dropped() -> None:

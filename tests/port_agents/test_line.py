@@ -14,7 +14,7 @@ from dialgate.wire.bodies import ERROR, Send
 from dialgate.wire.verbs import Verb
 from port_agents.call import Disconnect
 from port_agents.dialog_actions import Route
-from port_agents.line_actions import LineState
+from port_agents.line_actions import Closure, LineState
 from port_agents.line_call import Stage
 from tests.port_agents.dialog_bench import W
 from tests.port_agents.line_bench import (
@@ -552,7 +552,7 @@ def test_a_reset_mends_a_faulted_port_at_once() -> None:
 
 def test_a_disabled_port_lets_it_ring() -> None:
     bench = ready()
-    bench.do(bench.line.close_to_calls("disabled by eve", bench.now, disabled=True))
+    bench.do(bench.line.disable(Closure("disabled by eve"), bench.now))
     bench.call()
     bench.hang_up()
     bench.wait(15)
@@ -567,7 +567,7 @@ def test_a_disabled_port_lets_it_ring() -> None:
 
 def test_a_call_goes_on_when_its_port_is_disabled() -> None:
     bench = online()
-    bench.do(bench.line.close_to_calls("disabled", bench.now, disabled=True))
+    bench.do(bench.line.disable(Closure("disabled"), bench.now))
     bench.type(b"ls\r")
 
     assert bench.take() == ["service 'ls\\r'"]
@@ -575,9 +575,9 @@ def test_a_call_goes_on_when_its_port_is_disabled() -> None:
 
 def test_an_enabled_port_answers_what_rings() -> None:
     bench = ready()
-    bench.do(bench.line.close_to_calls("disabled", bench.now, disabled=True))
+    bench.do(bench.line.disable(Closure("disabled"), bench.now))
     bench.call()
-    bench.do(bench.line.close_to_calls("", bench.now, disabled=True))
+    bench.do(bench.line.enable(bench.now))
     bench.wait(2)
 
     assert bench.far.is_online
@@ -585,7 +585,7 @@ def test_an_enabled_port_answers_what_rings() -> None:
 
 def test_what_drains_a_port_does_not_change_why_it_is_disabled() -> None:
     bench = ready()
-    bench.do(bench.line.close_to_calls("disabled", bench.now, disabled=True))
+    bench.do(bench.line.disable(Closure("disabled"), bench.now))
     bench.do(bench.line.close_to_calls("draining", bench.now))
 
     assert bench.line.reason == "disabled"

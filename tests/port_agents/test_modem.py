@@ -20,12 +20,14 @@ from port_agents.modem import (
     Connected,
     Faulted,
     Flush,
+    InitAnswer,
     Modem,
     ModemLines,
     ModemSettings,
     ModemState,
     Reopen,
     Ringing,
+    RunHook,
     SetDtr,
     Write,
 )
@@ -107,27 +109,207 @@ def test_a_silent_modem_is_faulted_tried_again_and_armed_when_it_speaks(
     wired.wait(100.0)
     faults = wired.take()
     wired.far.faults.silent = False
-    wired.wait(60.0)
+    wired.wait(130.0)
 
     assert faults[0] == Faulted('init command "ATZ": no answer in 5 s')
-    assert len(faults) >= 4
-    assert wired.take() == [Armed()]
+    assert len([fault for fault in faults if isinstance(fault, Faulted)]) >= 4
+    assert wired.take()[-1] == Armed()
 
 
-def test_a_faulted_modem_is_tried_again_later_and_later() -> None:
-    modem = Modem(replace(WIRED, fault_retry_s=(1.0, 2.0, 5.0)))
-    now, waits = 0.0, []
+def test_a_modem_that_stays_silent_is_brought_up_the_ladder() -> None:
+    modem = Modem(replace(WIRED, has_hook=True))
+    modem.opened(LINES_DOWN, 0.0)
+    now, left, rungs = 0.0, 0.0, []
+    while modem.state is not ModemState.QUARANTINED:
+        was, now = modem.state, modem.deadline()
+        actions = modem.tick(now)
+        if was is ModemState.FAULTED:
+            rungs.append((now - left, [type(action).__name__ for action in actions]))
+        if actions[-1:] == [RunHook(modem.reason)]:
+            modem.hook_ended("", now)
+        if modem.state is ModemState.CLOSED:
+            modem.opened(LINES_DOWN, now)
+        left = now
+
+    assert rungs == [
+        (1.0, ["SetDtr"]),  # Init again.
+        (2.0, ["SetDtr", "SetDtr"]),  # A second with DTR low.
+        (5.0, ["Reopen"]),
+        (10.0, ["RunHook"]),
+    ]
+
+
+def test_dtr_is_low_for_a_second_on_the_second_rung() -> None:
+    modem = Modem(WIRED)
+    modem.opened(LINES_DOWN, 0.0)
+    while modem.counters.faults < 2:
+        modem.tick(modem.deadline())
+    at = modem.deadline()
+
+    assert modem.tick(at) == [SetDtr(on=True), SetDtr(on=False)]
+    assert modem.tick(at + 0.99) == []
+    assert modem.tick(at + 1.0) == [SetDtr(on=True)]
+
+
+def test_without_a_hook_the_fourth_fault_is_quarantine() -> None:
+    modem = Modem(WIRED)
+    modem.opened(LINES_DOWN, 0.0)
+    while modem.state is not ModemState.QUARANTINED:
+        if modem.state is ModemState.CLOSED:
+            modem.opened(LINES_DOWN, 100.0)
+        modem.tick(modem.deadline())
+
+    assert (modem.counters.faults, modem.counters.quarantines) == (4, 1)
+    assert modem.reason == 'init command "ATZ": no answer in 5 s'
+
+
+def test_a_quarantined_modem_is_tried_again_later_and_later() -> None:
+    modem = Modem(replace(WIRED, quarantine_retry_s=(60.0, 120.0)))
+    now = 0.0
+    waits: list[float] = []
     modem.opened(LINES_DOWN, now)
-
-    for _ in range(5):
-        while modem.state is not ModemState.FAULTED:
-            now = modem.deadline()
-            modem.tick(now)
-        waits.append(modem.deadline() - now)
+    while len(waits) < 3:
+        if modem.state is ModemState.CLOSED:
+            modem.opened(LINES_DOWN, now)
+        if modem.state is ModemState.QUARANTINED:
+            waits.append(modem.deadline() - now)
         now = modem.deadline()
         modem.tick(now)
 
-    assert waits == pytest.approx([1.0, 2.0, 5.0, 5.0, 5.0])
+    assert waits == pytest.approx([60.0, 120.0, 120.0])
+
+
+def test_the_hook_is_run_once_and_a_modem_that_it_mends_is_armed() -> None:
+    wired = WiredModem(replace(WIRED, has_hook=True), QUICK)
+    wired.far.faults.silent = True
+    wired.plug_in()
+    wired.wait(60.0)
+    assert RunHook('init command "ATZ": no answer in 5 s') in wired.take()
+
+    wired.far.faults.silent = False
+    wired.do(wired.modem.hook_ended("", wired.now))
+    wired.wait(1.0)
+    assert wired.take() == [Armed()]
+
+
+def test_dcd_that_stays_up_is_reset_once_and_then_quarantined() -> None:
+    wired = in_call(WIRED)
+    wired.far.faults.dcd_stuck = True
+
+    wired.do(wired.modem.hang_up(wired.now))
+    wired.wait(30.0)
+
+    assert wired.modem.state is ModemState.QUARANTINED
+    assert wired.modem.reason.startswith("dcd-stuck")
+    assert wired.modem.counters.faults == 2
+
+
+def test_what_a_modem_said_that_was_no_result_is_in_the_reason() -> None:
+    modem = Modem(WIRED)
+    modem.opened(LINES_DOWN, 0.0)
+    modem.tick(0.1)
+    modem.receive(b"\r\nCOMMAND?\r\n", 1.0)
+    modem.tick(5.1)
+
+    assert modem.reason == 'init command "ATZ": no OK in 5 s, but "COMMAND?"'
+
+
+def test_noise_of_another_speed_is_in_the_reason_too() -> None:
+    modem = Modem(WIRED)
+    modem.opened(LINES_DOWN, 0.0)
+    modem.tick(0.1)
+    modem.receive(b"\xfe\x80", 1.0)
+    modem.tick(5.1)
+
+    assert modem.reason == 'init command "ATZ": no OK in 5 s, but "\\xfe\\x80"'
+
+
+# Probes.
+
+
+def test_an_idle_modem_is_asked_now_and_then_whether_it_is_there() -> None:
+    wired = armed(replace(WIRED, probe_interval_s=300.0))
+
+    wired.wait(601.0)
+    assert wired.modem.counters.probes == 2
+    assert wired.modem.answers[-1] == InitAnswer("AT", "OK", 0)
+
+    wired.take()
+    wired.far.faults.silent = True
+    wired.wait(305.1)
+    assert Faulted('probe "AT": no answer in 5 s') in wired.take()
+
+
+def test_what_the_modem_said_to_each_init_command_is_kept() -> None:
+    wired = WiredModem(replace(WIRED, init=("ATZ", "ATS99=1")), QUICK)
+    wired.plug_in()
+    wired.wait(0.5)
+
+    assert [(x.command, x.answer) for x in wired.modem.answers] == [
+        ("ATZ", "OK"),
+        ("ATS99=1", "ERROR"),
+    ]
+
+
+# Debounce.
+
+
+def test_a_dcd_that_bounces_ends_no_call_and_what_came_meanwhile_is_the_callers() -> None:
+    wired = in_call(replace(WIRED, dcd_debounce_ms=200))
+    up = replace(LINES_DOWN, dcd=True)
+
+    wired.do(wired.modem.lines_changed(LINES_DOWN, wired.now))
+    wired.do(wired.modem.receive(b"ls", wired.now))
+    assert wired.take() == []
+    wired.wait(0.1)
+    wired.do(wired.modem.lines_changed(up, wired.now))
+
+    assert wired.take() == [CallerBytes(b"ls")]
+    assert wired.modem.counters.bounces == 1
+
+
+def test_a_dcd_that_stays_down_ends_the_call_and_what_came_meanwhile_is_nobodys() -> None:
+    wired = in_call(replace(WIRED, dcd_debounce_ms=200))
+
+    wired.do(wired.modem.lines_changed(LINES_DOWN, wired.now))
+    wired.do(wired.modem.receive(b"\r\nNO CARRIER\r\n", wired.now))
+    wired.wait(0.201)
+
+    assert wired.take()[:1] == [CallEnded(Raserror.ERROR_REMOTE_DISCONNECTION.code)]
+
+
+# Busy.
+
+
+def test_a_modem_that_is_busy_is_off_hook_until_it_shall_be_no_more() -> None:
+    wired = armed(WIRED)
+
+    wired.do(wired.modem.set_busy(True, wired.now))
+    assert wired.modem.state is ModemState.OFF_HOOK
+    wired.do(wired.modem.set_busy(False, wired.now))
+    wired.wait(3.0)
+
+    assert wired.modem.state is ModemState.IDLE
+
+
+def test_a_modem_that_cannot_be_busy_rings_and_says_so() -> None:
+    wired = armed(WIRED)
+    wired.far.faults.refuses = "H1"
+
+    wired.do(wired.modem.set_busy(True, wired.now))
+
+    assert wired.modem.state is ModemState.IDLE
+    assert wired.modem.reason == 'can\'t be busy, and rings: ATH1: the modem said "ERROR"'
+
+
+def test_a_busy_modem_that_was_reset_is_busy_again() -> None:
+    wired = armed(WIRED)
+    wired.do(wired.modem.set_busy(True, wired.now))
+
+    wired.do(wired.modem.reset(wired.now))
+    wired.wait(3.0)
+
+    assert wired.modem.state is ModemState.OFF_HOOK
 
 
 def test_results_stay_verbose_where_no_dcd_tells_the_end_of_a_call() -> None:
@@ -540,7 +722,7 @@ def test_a_reset_does_not_wait_for_the_next_try() -> None:
     wired.far.faults.silent = True
     wired.plug_in()
     wired.wait(60.0)
-    assert wired.modem.state is ModemState.FAULTED
+    assert wired.modem.state is ModemState.QUARANTINED
     wired.take()
 
     wired.far.faults.silent = False

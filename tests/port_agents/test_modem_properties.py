@@ -47,10 +47,22 @@ from tests.port_agents.wired_modem import LINES_DOWN, WiredModem
 ARMED_WITHIN_S = 60.0
 """Hang-up, fault, the longest wait before a new try, and init, with a margin."""
 WIRINGS = (
-    ModemSettings(rings=2),
-    ModemSettings(rings=1, hangup="escape", init=("ATZ", "ATE0+VCID=1")),
-    ModemSettings(dcd="ignore"),
-    ModemSettings(dcd="ignore", rings=2, init=("ATZ", "AT+VCID=1"), caller_id_wait_ms=300),
+    ModemSettings(rings=2, quarantine_retry_s=(30.0,), dcd_debounce_ms=200),
+    ModemSettings(
+        rings=1,
+        hangup="escape",
+        init=("ATZ", "ATE0+VCID=1"),
+        quarantine_retry_s=(30.0,),
+        probe_interval_s=20.0,
+    ),
+    ModemSettings(dcd="ignore", quarantine_retry_s=(30.0,), probe_interval_s=10.0),
+    ModemSettings(
+        dcd="ignore",
+        rings=2,
+        init=("ATZ", "AT+VCID=1"),
+        caller_id_wait_ms=300,
+        quarantine_retry_s=(30.0,),
+    ),
 )
 TEXTS = (
     b"ann\r\n",
@@ -220,6 +232,7 @@ class ModemOnAnyLine(RuleBasedStateMachine):
         """With nobody on the line and nothing broken, the modem is armed within the bound."""
         self.heal()
         self.caller_hangs_up()
+        self.line.wait(0.25)  # Longer than the debounce.
         if self.line.is_connected:
             assert self.line.end_was_hidden, "the end of the call was not seen"
             self.owner_hangs_up()
@@ -278,7 +291,7 @@ class BelievesItIsOnHookAtOnce(Modem):
 
 class ArmsWithoutInit(Modem):
     def _settle(self, now: float) -> list[Action]:
-        return self._armed()
+        return self._armed(now)
 
 
 class KeepsOldBytes(Modem):

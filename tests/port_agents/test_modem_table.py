@@ -33,11 +33,18 @@ from port_agents.modem import (
     SetDtr,
     Write,
 )
-from port_agents.modem_arming import Step
+from port_agents.modem_steps import Step
 
 DOWN: Final = ModemLines(dcd=False, dsr=True, ri=False, cts=True)
 UP: Final = replace(DOWN, dcd=True)
-WIRED: Final = ModemSettings(init=("ATZ", "ATE0"), rings=2, caller_id_wait_ms=500)
+WIRED: Final = ModemSettings(
+    init=("ATZ", "ATE0"),
+    rings=2,
+    caller_id_wait_ms=500,
+    dcd_debounce_ms=200,
+    probe_interval_s=300,
+    has_hook=True,
+)
 BARE: Final = replace(WIRED, dcd="ignore")
 WIRINGS: Final = {"wired": WIRED, "bare": BARE}
 REACHABLE: Final = [
@@ -45,7 +52,7 @@ REACHABLE: Final = [
     for wiring in WIRINGS
     for step in Step
     # Without modem lines no event leads to these.
-    if wiring == "wired" or step not in {Step.CARRIER, Step.DTR_LOW, Step.DCD_FALL}
+    if wiring == "wired" or step not in {Step.CARRIER, Step.BOUNCE, Step.DTR_LOW, Step.DCD_FALL}
 ]
 
 Cell = tuple[Step, list[Action]]
@@ -63,12 +70,20 @@ STUCK: Final = Faulted(
     'or set dcd = "ignore"'
 )
 SILENT: Final = Faulted('init command "ATZ": no answer in 5 s')
+REFUSED: Final = 'init command "ATZ": the modem said "ERROR"'
 ANSWER: Final = Write(b"ATA\r")
 CONNECTED: Final = Connected(Caller(), 9600, "CONNECT 9600")
 
 STILL_UP: Final = (Step.DTR_LOW, Step.DCD_FALL, Step.GUARD, Step.ESCAPE, Step.ON_HOOK)
 """Here DCD is up: the call that did not end, or an earlier one, is hung up again."""
-CALLS: Final = (Step.RINGING, Step.CALLER_ID, Step.ANSWER, Step.CARRIER, Step.DATA)
+CALLS: Final = (
+    Step.RINGING,
+    Step.CALLER_ID,
+    Step.ANSWER,
+    Step.CARRIER,
+    Step.DATA,
+    Step.BOUNCE,
+)
 NO_CALLS: Final = tuple(step for step in Step if step not in CALLS)
 
 
@@ -84,20 +99,23 @@ TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
     "closed": {
         **in_steps(NO_CALLS, (Step.CLOSED, [REOPEN])),
         **in_steps(CALLS, (Step.CLOSED, [BROKEN, REOPEN])),
-        Step.FAULTED: (Step.CLOSED, [Reopen(2.0)]),
     },
     "OK": {
         Step.INIT: (Step.INIT, [Write(b"ATE0\r")]),
         Step.ON_HOOK: (Step.SETTLE, []),
         Step.DATA: (Step.DATA, [CallerBytes(b"\r\nOK\r\n")]),
+        Step.PROBE: (Step.IDLE, [Armed()]),
+        Step.GOING_OFF: (Step.OFF_HOOK, []),
     },
     "ERROR": {
+        Step.PROBE: (Step.FAULTED, [Faulted('probe "AT": the modem said "ERROR"')]),
+        Step.GOING_OFF: (Step.IDLE, [Armed()]),
         Step.INIT: (Step.FAULTED, [Faulted('init command "ATZ": the modem said "ERROR"')]),
         Step.ANSWER: (Step.DTR_LOW, [CallEnded(Raserror.ERROR_FROM_DEVICE.code), *PULSE]),
         Step.DATA: (Step.DATA, [CallerBytes(b"\r\nERROR\r\n")]),
     },
     "RING": {
-        Step.IDLE: (Step.RINGING, [Ringing(1, Caller())]),
+        **in_steps((Step.IDLE, Step.PROBE), (Step.RINGING, [Ringing(1, Caller())])),
         Step.RINGING: (Step.CALLER_ID, [Ringing(2, Caller())]),
         Step.CALLER_ID: (Step.CALLER_ID, [Ringing(3, Caller())]),
         Step.DATA: (Step.DATA, [CallerBytes(b"\r\nRING\r\n")]),
@@ -109,7 +127,7 @@ TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
         Step.DATA: (Step.DATA, [CallerBytes(b"\r\nNO CARRIER\r\n")]),
     },
     "CONNECT 9600": {
-        Step.IDLE: (Step.DTR_LOW, PULSE),
+        **in_steps((Step.IDLE, Step.PROBE), (Step.DTR_LOW, PULSE)),
         Step.RINGING: (Step.DTR_LOW, [UNASKED, *PULSE]),
         Step.CALLER_ID: (Step.DTR_LOW, [UNASKED, *PULSE]),
         Step.ANSWER: (Step.CARRIER, []),
@@ -118,19 +136,23 @@ TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
     "NMBR = 5551": {Step.DATA: (Step.DATA, [CallerBytes(b"\r\nNMBR = 5551\r\n")])},
     "x\x00\xff": {Step.DATA: (Step.DATA, [CallerBytes(b"\r\nx\x00\xff\r\n")])},
     "DCD up": {
-        Step.IDLE: (Step.DTR_LOW, PULSE),
+        **in_steps((Step.IDLE, Step.PROBE), (Step.DTR_LOW, PULSE)),
+        Step.BOUNCE: (Step.DATA, []),
         Step.RINGING: (Step.DTR_LOW, [UNASKED, *PULSE]),
         Step.CALLER_ID: (Step.DTR_LOW, [UNASKED, *PULSE]),
         Step.CARRIER: (Step.DATA, [CONNECTED]),
     },
     "DCD down": {
-        Step.DATA: (Step.DTR_LOW, [GAVE_UP, *PULSE]),
+        Step.DATA: (Step.BOUNCE, []),
         Step.DCD_FALL: (Step.SETTLE, []),
     },
     "hang up": {
         Step.RINGING: (Step.IDLE, [Armed()]),
         Step.CALLER_ID: (Step.IDLE, [Armed()]),
-        **in_steps((Step.ANSWER, Step.CARRIER, Step.DATA), (Step.DTR_LOW, [SetDtr(on=False)])),
+        **in_steps(
+            (Step.ANSWER, Step.CARRIER, Step.DATA, Step.BOUNCE),
+            (Step.DTR_LOW, [SetDtr(on=False)]),
+        ),
     },
     "reset": {
         **in_steps(NO_CALLS, OPENED),
@@ -151,8 +173,30 @@ TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
         Step.ESCAPE: (Step.ON_HOOK, [Write(b"\rATH\r")]),
         Step.ON_HOOK: (Step.SETTLE, []),
         Step.FAULTED: OPENED,
+        Step.IDLE: (Step.PROBE, [Write(b"AT\r")]),
+        Step.PROBE: (Step.FAULTED, [Faulted('probe "AT": no answer in 5 s')]),
+        Step.BOUNCE: (Step.DTR_LOW, [GAVE_UP, *PULSE]),
+        Step.GOING_OFF: (Step.IDLE, [Armed()]),
+        Step.OFF_HOOK: (Step.GOING_OFF, [Write(b"ATH1\r")]),
+        Step.HOOK: (
+            Step.QUARANTINED,
+            [Faulted(f"{REFUSED}; the hook failed: it did not end within 60 s")],
+        ),
+        Step.QUARANTINED: (Step.CLOSED, [Reopen(0.0)]),
     },
     "too early": {},
+    "probe": {
+        Step.IDLE: (Step.PROBE, [Write(b"AT\r")]),
+        Step.OFF_HOOK: (Step.GOING_OFF, [Write(b"ATH1\r")]),
+    },
+    "be busy": {Step.IDLE: (Step.GOING_OFF, [Write(b"ATH1\r")])},
+    "be busy no more": {
+        **in_steps((Step.GOING_OFF, Step.OFF_HOOK), (Step.DTR_LOW, [SetDtr(on=False)])),
+    },
+    "hook ended": {Step.HOOK: (Step.CLOSED, [Reopen(0.0)])},
+    "hook failed": {
+        Step.HOOK: (Step.QUARANTINED, [Faulted(f"{REFUSED}; the hook failed: no power")]),
+    },
 }
 """The cells with DCD watched."""
 
@@ -176,7 +220,7 @@ BARE_TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
         Step.DATA: (Step.GUARD, [GAVE_UP, Flush()]),
     },
     "CONNECT 9600": {
-        Step.IDLE: (Step.GUARD, [Flush()]),
+        **in_steps((Step.IDLE, Step.PROBE), (Step.GUARD, [Flush()])),
         Step.RINGING: (Step.GUARD, [UNASKED, Flush()]),
         Step.CALLER_ID: (Step.GUARD, [UNASKED, Flush()]),
         Step.ANSWER: (Step.DATA, [CONNECTED]),
@@ -201,6 +245,7 @@ BARE_TABLE: Final[Mapping[str, Mapping[Step, Cell]]] = {
         Step.ANSWER: (Step.GUARD, [CallEnded(Raserror.ERROR_REQUEST_TIMEOUT.code), Flush()]),
         Step.FAULTED: ESCAPE,
     },
+    "be busy no more": {**in_steps((Step.GOING_OFF, Step.OFF_HOOK), ESCAPE)},
 }
 """The cells where the device has no modem lines."""
 
@@ -227,10 +272,18 @@ def modem_in(step: Step, settings: ModemSettings) -> Modem:
     way = [Step[name] for name in start + call + end]
     if step is Step.FAULTED:
         way = [*way[: way.index(Step.INIT) + 1], Step.FAULTED]
+    if step in {Step.HOOK, Step.QUARANTINED}:
+        way = [*way[: way.index(Step.INIT) + 1], Step.FAULTED]
+    if step in {Step.PROBE, Step.GOING_OFF, Step.OFF_HOOK}:
+        way = [*way[: way.index(Step.IDLE) + 1], Step.GOING_OFF, Step.OFF_HOOK]
+        way = [*way[:-2], Step.PROBE] if step is Step.PROBE else way
+    if step is Step.BOUNCE:
+        way = [*way[: way.index(Step.DATA) + 1], Step.BOUNCE]
     if step is Step.CLOSED:
         return modem
     modem.opened((UP if hangs_up_first else DOWN) if wired else None, 0.0)
-    for passed, following in pairwise([*way[: way.index(step) + 1]]):
+    target = Step.FAULTED if step in {Step.HOOK, Step.QUARANTINED} else step
+    for passed, following in pairwise([*way[: way.index(target) + 1]]):
         assert modem._step is passed
         match following:
             case Step.SETTLE:
@@ -249,10 +302,32 @@ def modem_in(step: Step, settings: ModemSettings) -> Modem:
                 modem.hang_up(0.0)
             case Step.FAULTED:
                 said(modem, "ERROR")
+            case Step.PROBE:
+                modem.probe(0.0)
+            case Step.GOING_OFF:
+                modem.set_busy(True, 0.0)
+            case Step.OFF_HOOK:
+                said(modem, "OK")
+            case Step.BOUNCE:
+                modem.lines_changed(DOWN, 0.0)
             case _:
                 due(modem)
-    assert modem._step is step
+    while modem._step is not step:
+        climb(modem, wired=wired)
     return modem
+
+
+def climb(modem: Modem, *, wired: bool) -> None:
+    """Let the next thing go wrong with a modem that is at fault."""
+    match modem._step:
+        case Step.CLOSED:
+            modem.opened(DOWN if wired else None, 0.0)
+        case Step.INIT:
+            said(modem, "ERROR")
+        case Step.HOOK:
+            modem.hook_ended("no power", 0.0)
+        case _:
+            due(modem)
 
 
 def happen(modem: Modem, event: str) -> list[Action]:
@@ -271,6 +346,16 @@ def happen(modem: Modem, event: str) -> list[Action]:
             return modem.hang_up(0.0)
         case "reset":
             return modem.reset(0.0)
+        case "probe":
+            return modem.probe(0.0)
+        case "be busy":
+            return modem.set_busy(True, 0.0)
+        case "be busy no more":
+            return modem.set_busy(False, 0.0)
+        case "hook ended":
+            return modem.hook_ended("", 0.0)
+        case "hook failed":
+            return modem.hook_ended("no power", 0.0)
         case "time passes":
             return modem.tick(1e6) if modem.deadline() < math.inf else []
         case "too early":
@@ -292,9 +377,9 @@ def test_cell(wiring: str, step: Step, event: str) -> None:
 
 
 @pytest.mark.parametrize(("wiring", "step"), REACHABLE)
-def test_every_step_but_closed_idle_and_a_call_has_a_deadline(wiring: str, step: Step) -> None:
+def test_every_step_but_closed_and_a_call_has_a_deadline(wiring: str, step: Step) -> None:
     modem = modem_in(step, WIRINGS[wiring])
 
     waits_for_ever = modem.deadline() == math.inf
 
-    assert waits_for_ever == (step in {Step.CLOSED, Step.IDLE, Step.DATA})
+    assert waits_for_ever == (step in {Step.CLOSED, Step.DATA})

@@ -19,8 +19,10 @@ import pytest
 from dialgate.settings import PortSettings, ServiceSettings
 from port_agents.call import Call
 from port_agents.device import PortError
+from port_agents.hook import run_hook
 from port_agents.line_actions import (
     Admission,
+    Closure,
     LineChanged,
     LineState,
     Record,
@@ -29,7 +31,7 @@ from port_agents.line_actions import (
     StopService,
     WriteLine,
 )
-from port_agents.modem_actions import Flush, Reopen, SetDtr
+from port_agents.modem_actions import Flush, Reopen, RunHook, SetDtr
 from port_agents.port import Port
 
 SERVICES: Final = {
@@ -86,6 +88,12 @@ class Agent:
     def call_began(self, hport: str, call: Call) -> None:
         self._note("began", hport, call.id)
 
+    def hook_ended(self, hport: str, failure: str) -> None:
+        self._note("hook", hport, failure)
+
+    def keep_closure(self, hport: str, closure: Closure | None) -> None:
+        self._note("closure", hport, closure)
+
     def record(self, hport: str, record: Record) -> None:
         self._note("record", hport, record.kind)
 
@@ -135,10 +143,10 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Bench]:
+async def running(directory: Path, **settings: Any) -> AsyncIterator[Bench]:
     """Run a port; what is left of its service is ended."""
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        bench = Bench(directory, tasks)
+        bench = Bench(directory, tasks, **settings)
         bench.port.open()
         bench.port.start()
         try:
@@ -197,14 +205,35 @@ async def test_a_lost_device_is_told_of_and_opened_again_when_it_is_back(tmp_pat
         await bench.agent.until(lambda: bench.agent.received == b"OK")
 
 
-async def test_a_device_that_is_open_is_not_opened_again(tmp_path: Path) -> None:
+async def test_a_device_that_is_open_is_closed_and_opened_again(tmp_path: Path) -> None:
     async with running(tmp_path) as bench:
-        bench.port.do(Reopen(60.0))
         bench.port.do(Reopen(0.0))
-        os.write(bench.master, b"OK")
-        await bench.agent.until(lambda: bench.agent.received == b"OK")
 
-        assert len(bench.told("opened")) == 1
+        await bench.agent.until(lambda: len(bench.told("opened")) == 2)
+        assert bench.told("closed") == []
+        bench.port.do(WriteLine(b"AT"))
+        assert await asyncio.to_thread(os.read, bench.master, 100) == b"AT"
+
+
+async def test_a_hook_is_run_with_the_ports_names_and_its_end_is_told(tmp_path: Path) -> None:
+    hook = ("/bin/sh", "-c", 'test "$HPORT" = oslo/1 && test -e "$DEVICE" || exit 1')
+    async with running(tmp_path, hook=hook) as bench:
+        bench.port.do(RunHook("silent"))
+
+        await bench.agent.until(lambda: bool(bench.told("hook")))
+        assert bench.told("hook") == [("hook", "oslo/1", "")]
+
+
+@pytest.mark.parametrize(
+    ("hook", "why"),
+    [
+        (("/does/not/exist",), "/does/not/exist: No such file or directory"),
+        (("/bin/sh", "-c", "echo no power >&2; exit 3"), "/bin/sh: status 3: no power"),
+        (("/bin/sleep", "60"), "/bin/sleep: did not end within 0.1 s"),
+    ],
+)
+async def test_a_hook_that_does_not_work_says_why(hook: tuple[str, ...], why: str) -> None:
+    assert await run_hook(hook, "oslo/1", "/dev/ttyS0", 0.1) == why
 
 
 async def test_a_service_gets_what_was_typed_before_it_was_there(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from port_agents.modem import (
@@ -16,6 +17,7 @@ from port_agents.modem import (
     Modem,
     ModemLines,
     ModemSettings,
+    Reopen,
     SetDtr,
     Write,
 )
@@ -112,6 +114,9 @@ class WiredModem:
                 self._perform(self.far.dtr(on, self.now))
             case Flush():
                 pass  # Nothing is under way: delivery is at once.
+            case Reopen(0.0):
+                lines = replace(LINES_DOWN, dcd=self.far.is_online or self.far.faults.dcd_stuck)
+                self._perform(self.modem.opened(lines if self._has_lines else None, self.now))
             case ToDte(data):
                 for piece in self.pieces(data):
                     self._perform(self.modem.receive(piece, self.now))

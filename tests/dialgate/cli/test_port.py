@@ -1,4 +1,4 @@
-"""`dialgate port hangup|reset`: says whether it worked, and why not."""
+"""`dialgate port ACT`: says whether it worked, and why not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def config(broker: FakeBroker, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("code", [0, ["win", 0]])
-@pytest.mark.parametrize(("act", "done"), [("hangup", "hung up"), ("reset", "reset")])
+@pytest.mark.parametrize(
+    ("act", "done"),
+    [("hangup", "hung up"), ("reset", "reset"), ("probe", "answers"), ("enable", "enabled")],
+)
 def test_what_worked_is_said(
     act: str,
     done: str,
@@ -102,3 +105,20 @@ def test_a_token_that_cannot_be_read_is_one_line(
     assert main(["port", "reset", "oslo/1", "--config", str(config)]) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith(f"dialgate: {tmp_path}/none: the operators' token can't be read")
+
+
+@pytest.mark.parametrize(("tone", "mode"), [("--busy", "busy"), ("--ring", "ring"), ("", "ring")])
+def test_a_port_is_disabled_as_callers_shall_hear_it(
+    tone: str, mode: str, broker: FakeBroker, config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker.answers[COMMAND] = (200, {"code": 0, "text": "done"})
+
+    assert main(["port", "disable", "oslo/1", "--config", config, *filter(None, [tone])]) == 0
+    assert capsys.readouterr().out == "oslo/1: disabled\n"
+    ((order, _),) = broker.orders
+    assert (order["act"], order["mode"]) == ("disable", mode)
+
+
+def test_busy_goes_with_disable_only(config: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["port", "reset", "oslo/1", "--config", config, "--busy"])
