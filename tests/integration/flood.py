@@ -28,7 +28,7 @@ class Flood:
     """The agent."""
 
     def __init__(self, endpoint: str) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.DEALER)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.connect(endpoint)
         self._sent_at: dict[bytes, float] = {}
         self.sent = 0
@@ -71,7 +71,7 @@ class Flood:
     def listen(self, seconds: float) -> None:
         """Take what comes for so long."""
         until = time.monotonic() + seconds
-        while self._socket.poll(max(0.0, until - time.monotonic()) * 1000):
+        while self._socket.poll(int(max(0.0, until - time.monotonic()) * 1000)):
             now = time.monotonic()
             for message in unpack(self._socket.recv()):
                 if message.verb == PING:
