@@ -24,6 +24,8 @@ class Disconnect(StrEnum):
 
     UNANSWERED = "unanswered"
     """Who rang gave up, or the port answered no calls."""
+    NUMBER_REFUSED = "number-refused"
+    """Who rang called from a number that the agent doesn't answer."""
     NO_CONNECTION = "no-connection"
     """The modems did not come to terms."""
     CALLER = "caller"

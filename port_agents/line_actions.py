@@ -73,6 +73,8 @@ class LineSettings:
     """For callers whose verdict names none that is in `services`."""
     services: Mapping[str, ServiceLimits]
     modem: ModemSettings = field(default_factory=ModemSettings)
+    called: str = ""
+    """The line's own telephone number; empty: not known."""
     when_down: Literal["ring", "busy", "answer"] = "answer"
     """What callers get while there is no broker."""
     parity_strip: bool = False

@@ -172,6 +172,8 @@ class LineCall:
         if self.call is None:
             self.call = Call(self._new_id(), now)
         self.call.caller = caller
+        if self.modem.refuses_caller:
+            self.call.blame(Disconnect.NUMBER_REFUSED, NO_ERROR)
         return [CallBegan(replace(self.call))] if is_first else []
 
     def _connected(self, connected: modem_does.Connected, now: float) -> list[Action]:
@@ -188,6 +190,7 @@ class LineCall:
             agent=self.settings.agent,
             device=self.settings.device,
             caller=call.caller.number,
+            called=self.settings.called,
             connect_speed=call.connect_speed,
             connect_text=call.connect_text,
             send_size=SEND_BYTES_MAX,

@@ -20,6 +20,7 @@ def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
         site=agent.site,
         agent=agent.name,
         device=port.device,
+        called=port.number,
         service=port.service,
         services={
             name: ServiceLimits(service.session_timeout_s, service.idle_timeout_s)
@@ -49,4 +50,5 @@ def _modem_settings(settings: Settings, port: PortSettings) -> ModemSettings:
         caller_id_wait_ms=port.caller_id_wait_ms,
         answer_timeout_s=port.answer_timeout_s,
         escape_guard_ms=port.escape_guard_ms,
+        refused_callers=require(settings, "agent").refused_callers,
     )

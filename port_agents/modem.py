@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Final
 
 from dialgate.codes import Code, Raserror
@@ -111,6 +112,18 @@ class Modem(ModemArming):
         """Whether the LF of the CONNECT line is still to come: it isn't the caller's."""
         self._early = bytearray()
         self._watch = CarrierWatch()
+
+    @property
+    def refuses_caller(self) -> bool:
+        """Whether who rings, or rang last, calls from a number that is not answered."""
+        number = self._caller.number
+        return bool(number) and any(
+            fnmatchcase(number, pattern) for pattern in self.settings.refused_callers
+        )
+
+    @property
+    def _answers(self) -> bool:
+        return self.may_answer and not self.refuses_caller
 
     # Inputs; `deadline` is inherited.
 
@@ -229,7 +242,9 @@ class Modem(ModemArming):
                 return self._ring(now)
             case Step.RINGING | Step.CALLER_ID | Step.ANSWER, CallerField():
                 self._caller = _with_field(self._caller, result)
-                return []
+                # There may be no other RING to tell whose call is not answered.
+                is_told = self._step is not Step.ANSWER and self.refuses_caller
+                return [Ringing(self._rings, self._caller)] if is_told else []
             case Step.RINGING | Step.CALLER_ID, NoCall():
                 return self._gave_up(now)
             case Step.IDLE | Step.PROBE | Step.RINGING | Step.CALLER_ID, Connect():
@@ -252,7 +267,7 @@ class Modem(ModemArming):
         ringing: list[Action] = [Ringing(self._rings, self._caller)]
         if self._step is Step.CALLER_ID:
             return ringing
-        if self._rings < self.settings.rings or not self.may_answer:
+        if self._rings < self.settings.rings or not self._answers:
             self._goto(Step.RINGING, now + self.settings.ring_timeout_s)
             return ringing
         if self.settings.caller_id_wait_ms:
@@ -261,7 +276,7 @@ class Modem(ModemArming):
         return ringing + self._answer(now)
 
     def _answer(self, now: float) -> list[Action]:
-        if not self.may_answer:
+        if not self._answers:
             self._goto(Step.RINGING, now + self.settings.ring_timeout_s)
             return []
         self._goto(Step.ANSWER, now + self.settings.answer_timeout_s)

@@ -122,6 +122,8 @@ class ModemSettings:
     escape_guard_ms: int = 1000
     """Silence before and after `+++`; more than the modem's S12, or a caller may outlast it."""
     dtr_low_ms: int = 1000
+    refused_callers: tuple[str, ...] = ()
+    """Patterns (`fnmatch.fnmatchcase`) of numbers whose calls are not answered: it just rings."""
     dcd_debounce_ms: int = 0
     """How long DCD must stay down for a call to be over; 0: no moment."""
     probe_interval_s: float = 0.0
@@ -190,7 +192,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Ringing:
-    """A RING; the first one begins a call."""
+    """A RING, or the caller id of a call that is not answered; the first RING begins a call."""
 
     count: int
     caller: Caller

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.postgresql import PostgreSQL, running_postgresql
 
-INTEGRATION: Final = Path(__file__).parent / "integration"
+INTEGRATION: Final = {Path(__file__).parent / "chaos", Path(__file__).parent / "integration"}
 IS_CI: Final = os.environ.get("CI") == "true"
 
 # How long an example takes says more about the machine than about the code.
@@ -40,9 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies under tests/integration."""
+    """Mark what lies under tests/chaos and tests/integration."""
     for item in items:
-        if INTEGRATION in item.path.parents:
+        if not INTEGRATION.isdisjoint(item.path.parents):
             item.add_marker("integration")
 
 

@@ -1,4 +1,4 @@
-"""`dialgate broker|worker|agent|demo|bank`: start a program, found by name and never imported."""
+"""`dialgate broker`, `worker`, `agent` …: start a program, found by name and never imported."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from dialgate.settings.kinds import Name, Timeout
+from dialgate.settings.kinds import Glob, Name, Timeout
 from dialgate.settings.lines import PORTS_MAX, BankSettings, PortSettings, placed_in_bank
 from dialgate.settings.locator import Path
 
@@ -34,6 +34,10 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Speak without CURVE. Allowed with brokers on loopback addresses only."""
     dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600
     """The longest that one caller's authentication may take."""
+    refused_callers: Annotated[tuple[Glob, ...], Meta(max_length=1024)] = ()
+    """Patterns of numbers that are not answered: it just rings, and the call is recorded as
+    `number-refused`. Needs caller id, which comes behind the first ring: with `rings = 1`, set
+    `caller_id_wait_ms`."""
     ports: Annotated[tuple[PortSettings, ...], Meta(max_length=PORTS_MAX)] = ()
     """Single ports, each a `[[agent.ports]]` table."""
     banks: Annotated[tuple[BankSettings, ...], Meta(max_length=PORTS_MAX)] = ()

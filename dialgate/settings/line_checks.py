@@ -96,6 +96,9 @@ def _check_options(line: LineOptions, path: Path, settings: Settings, findings: 
     if line.hangup == "dtr" and line.dcd == "ignore":
         what = "is dtr, but a device without modem lines has no DTR"
         findings.fault((*path, "hangup"), what, 'write "escape" or "auto"')
+    if settings.agent and settings.agent.refused_callers and not _waits_for_caller_id(line):
+        what = "answers before caller id is there, so agent.refused_callers refuse nobody here"
+        findings.warning(path, what, "set rings = 2, or caller_id_wait_ms")
     check_name(line.service, settings.services, (*path, "service"), "services", findings)
     if line.hook and not line.hook[0].startswith("/"):
         what = f'"{line.hook[0]}" is not a whole path'
@@ -108,3 +111,8 @@ def _check_options(line: LineOptions, path: Path, settings: Settings, findings: 
     elif line.caller_id and not model.caller_id:
         what = f'is true, but the model "{line.model}" has no command for it'
         findings.fault((*path, "caller_id"), what, "remove it, or give [models] a caller_id")
+
+
+def _waits_for_caller_id(line: LineOptions) -> bool:
+    """Return whether caller id, which comes behind the first ring, is there before the answer."""
+    return line.rings > 1 or line.caller_id_wait_ms > 0

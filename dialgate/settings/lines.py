@@ -43,6 +43,10 @@ class LineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     service: Name
     """The service that an admitted caller gets when the verdict names none."""
+    number: Annotated[
+        str, Meta(pattern=r"\A[ -~]{0,64}\Z", description="at most 64 printable ASCII characters")
+    ] = ""
+    """The telephone number of the line: what policies compare with `called`."""
     baud: Annotated[int, Meta(ge=50, le=4_000_000)] = 38_400
     """Speed between machine and modem, in bit/s."""
     bytesize: Literal[5, 6, 7, 8] = 8

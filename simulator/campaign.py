@@ -1,0 +1,90 @@
+"""Many seeds, one after another or a few at a time, and the sum of what became of them.
+
+Invariant: the sum does not depend on how many processes did the work, its times aside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, field
+
+from simulator.plan import Plan
+from simulator.run import Outcome, simulate
+
+__all__ = ["Total", "outcomes"]
+
+SEEDS_PER_JOB: Final = 8
+
+
+class Total(Struct, kw_only=True):
+    """The sum of many outcomes."""
+
+    seeds: int = 0
+    calls: int = 0
+    served: int = 0
+    dialogs: int = 0
+    attempts: int = 0
+    events: int = 0
+    checks: int = 0
+    simulated_s: float = 0.0
+    cpu_s: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    failures: list[Outcome] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        self.seeds += 1
+        for name in ("calls", "served", "dialogs", "attempts", "events", "checks"):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        self.simulated_s += outcome.simulated_s
+        self.cpu_s += outcome.cpu_s
+        self.faults.update(outcome.faults)
+        if outcome.failure is not None:
+            self.failures.append(outcome)
+
+    @property
+    def times_real(self) -> float:
+        """Simulated time to processor time."""
+        return self.simulated_s / self.cpu_s if self.cpu_s else 0.0
+
+    def lines(self) -> list[str]:
+        """Return the sum for people."""
+        faults = ", ".join(f"{kind} {count:,}" for kind, count in self.faults.most_common())
+        return [
+            f"seeds      {self.seeds:,}, of which broke a rule: {len(self.failures):,}",
+            f"calls      {self.calls:,}, served: {self.served:,}",
+            f"dialogs    {self.dialogs:,}, begun again: {self.attempts - self.dialogs:,}",
+            f"events     {self.events:,}, ports held against the rules: {self.checks:,}",
+            f"faults     {self.faults.total():,}: {faults}",
+            f"time       {self.simulated_s / 3600:,.1f} h in {self.cpu_s:,.0f} s of a processor",
+            f"speed      {self.times_real:,.0f} times real time",
+        ]
+
+    def report(self) -> dict[str, Any]:
+        """Return the sum for machines."""
+        report: dict[str, Any] = msgspec.to_builtins(self)
+        report["failures"] = [
+            {"seed": each.plan.seed, "mode": each.plan.mode, "rule": str(each.failure)}
+            for each in self.failures
+        ]
+        return report
+
+
+def outcomes(plans: Sequence[Plan], jobs: int) -> Iterator[Outcome]:
+    """Yield what becomes of each plan, in their order."""
+    if jobs == 1:
+        yield from map(simulate, plans)
+        return
+    # A fresh interpreter for each job: what this process has open is no part of a world.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from _in_order(pool, plans)
+
+
+def _in_order(pool: ProcessPoolExecutor, plans: Sequence[Plan]) -> Iterable[Outcome]:
+    return pool.map(simulate, plans, chunksize=SEEDS_PER_JOB)

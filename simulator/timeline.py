@@ -1,0 +1,65 @@
+"""Virtual time: what is to happen, in the order in which it does.
+
+Invariant: time never goes back; of two things due at the same moment the one asked for first comes
+first, so that a seed is a schedule.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any, Final
+
+__all__ = ["Entry", "Timeline"]
+
+Entry = list[Any]
+"""Due, order, what to call, its arguments; `Timeline.cancel` takes it."""
+
+_CALL: Final = 2
+
+
+class Timeline:
+    """The clock and what is under way."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        """Seconds since the world began."""
+        self.events = 0
+        """What has happened so far."""
+        self.is_stopped = False
+        """Whether nothing more happens."""
+        self._order = 0
+        self._heap: list[Entry] = []
+
+    def at(self, when: float, what: Callable[..., object], *args: object) -> Entry:
+        """Let `what` happen at `when`, or now if that is past."""
+        self._order += 1
+        entry = [max(when, self.now), self._order, what, args]
+        heapq.heappush(self._heap, entry)
+        return entry
+
+    def after(self, wait_s: float, what: Callable[..., object], *args: object) -> Entry:
+        """Let `what` happen in `wait_s` seconds."""
+        return self.at(self.now + wait_s, what, *args)
+
+    @staticmethod
+    def cancel(entry: Entry) -> None:
+        """Let it not happen."""
+        entry[_CALL] = None
+
+    def run(self, until: float) -> None:
+        """Let everything happen that is due by `until`."""
+        heap = self._heap
+        while heap and heap[0][0] <= until and not self.is_stopped:
+            due, _, what, args = heapq.heappop(heap)
+            if what is None:
+                continue
+            self.now = due
+            self.events += 1
+            what(*args)
+        if not self.is_stopped:
+            self.now = until
+
+    def stop(self) -> None:
+        """Let nothing more happen: this world is broken."""
+        self.is_stopped = True

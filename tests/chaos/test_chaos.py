@@ -1,0 +1,117 @@
+"""Half a minute of chaos breaks no rule; and a run finds the programs that somebody sabotaged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from dialgate.history import Rule, Violation
+from tests.chaos.cluster import Size
+from tests.chaos.faults import BRISK, SINGLE, Kind
+from tests.chaos.report import report
+from tests.chaos.run import Outcome, run
+from tests.integration.processes import PROJECT
+
+pytestmark = pytest.mark.timeout(180)
+
+PACKAGES: Final = ("auth_workers", "broker", "dialgate", "port_agents")
+
+Patch = tuple[str, str, str]
+"""A file, what stands there, and what stands there in the sabotaged copy."""
+
+SABOTAGE: Final[dict[str, list[Patch]]] = {
+    # Hands callers over whatever the verdict is.
+    "agent-1": [
+        ("port_agents/line_call.py", "if verdict.msg_id == SUCCESS or", "if True or"),
+        ("port_agents/dialog.py", "verdict is not None and verdict.msg_id == SUCCESS", "True"),
+        ("port_agents/line_call.py", "not handed_over or dialog.verdict", "dialog.verdict"),
+    ],
+    # Forgets the calls that it was killed in.
+    "agent-2": [("port_agents/service.py", "in unfinished.items():", "in ():")],
+    # Answers one call a port, and says that it is idle.
+    "agent-3": [
+        (
+            "port_agents/line.py",
+            "self.modem.may_answer = self.stage",
+            "self.modem.may_answer = not self._last_disconnect and self.stage",
+        )
+    ],
+    # Takes every password for right.
+    "worker-2": [("auth_workers/authenticators/local.py", "or not matches:", "or False:")],
+}
+
+
+async def test_chaos_breaks_no_rule(tmp_path: Path) -> None:
+    size = Size(heartbeat_ms=300)
+    outcome = await run(tmp_path, seed=1, lasting_s=30, pace=BRISK, size=size)
+
+    text = report(outcome)
+    assert outcome.violations == [], text
+    assert outcome.crashes == [], text
+    unable = set() if os.geteuid() == 0 else {Kind.UNPLUG}
+    assert {fault.kind for fault in outcome.faults} >= set(SINGLE) - unable, text
+    assert outcome.admitted >= 10, text
+
+
+@pytest.fixture(scope="module")
+def sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Run a cluster of four agents and two workers in which only one of each is what it should."""
+    directory = tmp_path_factory.mktemp("sabotaged")
+    code = {
+        name: copy_of_the_programs(directory / f"code-{name}", patches)
+        for name, patches in SABOTAGE.items()
+    }
+    (directory / "run").mkdir()
+    size = Size(brokers=1, workers=2, agents=4, lines=2)
+    return asyncio.run(
+        run(
+            directory / "run",
+            seed=1,
+            lasting_s=12,
+            pace=BRISK,
+            kinds={Kind.KILL_AGENT},
+            size=size,
+            patience_s=5,
+            code=code,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "site"),
+    [
+        pytest.param(Rule.UNACCEPTED, "site-1", id="an agent that hands everybody over"),
+        pytest.param(Rule.LOST_RECORD, "site-2", id="an agent that forgets calls"),
+        pytest.param(Rule.STUCK, "site-3", id="an agent that answers one call a port"),
+        pytest.param(Rule.UNANSWERED, "site-4", id="a worker that takes every password"),
+    ],
+)
+def test_a_sabotaged_program_is_found(rule: Rule, site: str, sabotaged: Outcome) -> None:
+    assert any(is_of(each, rule, site) for each in sabotaged.violations), report(sabotaged)
+
+
+def test_nothing_is_found_where_nothing_is_wrong(sabotaged: Outcome) -> None:
+    """The honest agent's calls break no rule but by the worker's fault."""
+    blamed = {each.rule for each in sabotaged.violations if "site-4/" in each.what}
+
+    assert blamed == {Rule.UNANSWERED}, report(sabotaged)
+
+
+def is_of(violation: Violation, rule: Rule, site: str) -> bool:
+    return violation.rule is rule and f"{site}/" in violation.what
+
+
+def copy_of_the_programs(directory: Path, patches: list[Patch]) -> Path:
+    for package in PACKAGES:
+        shutil.copytree(PROJECT / package, directory / package)
+    for name, right, wrong in patches:
+        file = directory / name
+        text = file.read_text()
+        assert text.count(right) == 1, f"{name} has no single {right!r}"
+        file.write_text(text.replace(right, wrong))
+    return directory
