@@ -31,7 +31,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IS_CI else "d
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what tests/scenarios can be told."""
+    """Add what tests/scenarios and the matrices in docs/ can be told."""
+    parser.addoption(
+        "--rewrite-matrices",
+        action="store_true",
+        help="write the matrices of docs/ anew; review them as a diff",
+    )
     parser.addoption(
         "--rewrite-scenarios",
         action="store_true",

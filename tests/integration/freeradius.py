@@ -1,7 +1,7 @@
 """The real FreeRADIUS, with a configuration of its own in a directory of its own.
 
-ann's password is "secret".  rounds-N's too; he is then asked N questions, and the answer to the
-third is "answer 3".  Accounting requests go to the file `detail`.
+ann's password is "secret"; so is brief's, who may stay for 2 s, and rounds-N's, who is then asked N
+questions: the answer to the third is "answer 3".  Accounting requests go to the file `detail`.
 """
 
 from __future__ import annotations
@@ -109,6 +109,14 @@ server gate {
         &Filter-Id := "field"
         &Framed-IP-Address := 192.0.2.33
         &Class := 0x00ff2c31
+      }
+    }
+    elsif (&User-Name == "brief") {
+      update control {
+        &Cleartext-Password := "secret"
+      }
+      update reply {
+        &Session-Timeout := 2
       }
     }
     pap
