@@ -107,9 +107,10 @@ class Chaos:
         while True:
             for kind in self._random.sample(self._kinds, len(self._kinds)):
                 yield [kind]
-            if len(self._kinds) > 1 and not set(
-                two := self._random.sample(self._kinds, 2)
-            ) >= _IMPOSSIBLE:
+            if (
+                len(self._kinds) > 1
+                and not set(two := self._random.sample(self._kinds, 2)) >= _IMPOSSIBLE
+            ):
                 yield two
 
     async def _do(self, kinds: list[Kind]) -> None:
