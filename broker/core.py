@@ -1,8 +1,9 @@
 """The broker's core: one closed table of verbs a role, and who handles each (docs/protocol.md).
 
 It composes what decides: registry (sessions), switchboard (dialogs), board (observers), commands
-(operators).  Messages and `now` in; what is to be sent lies in `outbox_agents` and
-`outbox_workers` afterwards, by connection and in order.  The loop around it sends and empties them.
+(operators), receipts (records of calls).  Messages and `now` in; what is to be sent lies in
+`outbox_agents` and `outbox_workers` afterwards, by connection and in order.  The loop around it
+sends and empties them.
 
 The budget is about a microsecond a message: SEND, RECEIVE, RECEIVED and COMPLETE cost one look-up
 by dialog and a few comparisons, and nothing of them is decoded.
@@ -11,7 +12,7 @@ by dialog and a few comparisons, and nothing of them is decoded.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from broker.board import Board
@@ -20,6 +21,7 @@ from broker.commands import Commands
 from broker.counts import Counts, Drop
 from broker.dispatch import Workers
 from broker.limits import BrokerLimits
+from broker.receipts import Receipt, Receipts
 from broker.registry import Registry
 from broker.replies import DENIED
 from broker.sessions import AgentSession, Over, Revoked, Right, Session, WorkerSession
@@ -59,6 +61,7 @@ class Broker:
         self.board: Final = Board(limits, self.counts)
         self.commands: Final = Commands(limits, self.counts)
         self._post = self.registry.post
+        self.receipts: Final = Receipts(self._post, self.counts)
         self._workers = Workers()
         self.switchboard: Final = Switchboard(
             limits, self._post, self._workers, self.counts, self.board.dialog_changed
@@ -182,6 +185,11 @@ class Broker:
             self.commands.deadline(),
             self.stops_at,
         )
+
+    def recorded(self, receipts: Sequence[Receipt], now: float) -> None:
+        """Take notice that records, which lay in `receipts.taken`, are on the disk."""
+        self._post.now = now
+        self.receipts.stored(receipts)
 
     # ------------------------------------------------------------------ from operators
 
@@ -311,10 +319,8 @@ class Broker:
     def _commanded(self, agent: AgentSession, message: Envelope, _now: float) -> None:
         self.commands.answered(agent, decode_body(message[3], Commanded))
 
-    def _record(self, _agent: AgentSession, _message: Envelope, _now: float) -> None:
-        # Records are not stored here yet, so they are not acknowledged: the agent keeps them.
-        self.counts.records += 1
-        self.counts.drops[Drop.RECORD_NOT_KEPT] += 1
+    def _record(self, agent: AgentSession, message: Envelope, _now: float) -> None:
+        self.receipts.take(agent, message[3])
 
 
 def _ignore(_session: Session, _message: Envelope, _now: float) -> None:

@@ -36,7 +36,8 @@ class Drop(StrEnum):
     NO_AGENT = "no agent"
     STALE_CREDIT = "credit fell"
     UNKNOWN_COMMAND = "unknown command"
-    RECORD_NOT_KEPT = "records are not kept here"
+    RECORD_DENIED = "record of another's port"
+    RECORDED_TO_NOBODY = "record stored for an agent that has left"
     UNSENT = "send failed"
 
 
@@ -74,6 +75,7 @@ class Counts:
         """Ports that two agents called theirs (protocol §6.9)."""
         self.names_contested = 0
         self.records = 0
+        """RECORDs that came."""
         self.end_to_reply = Histogram(ANSWER_BOUNDS_S)
         """From END to its answer, the worker's or the broker's own."""
         self.dialog = Histogram(CALL_BOUNDS_S)

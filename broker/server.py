@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
 import zmq
 
 from broker.core import Broker
+from broker.receipts import Receipt
 from broker.sessions import Revoked, Right
 from dialgate.codes import Code
 from dialgate.errors import ListenError
@@ -107,6 +108,8 @@ class Server:
         self.frames_out = 0
         self.messages_out = {role: [0] * 256 for role in (Role.AGENT, Role.WORKER)}
         """Messages to each role by their second byte: the verb, as every encoder writes it."""
+        self.store: Callable[[Sequence[Receipt]], None] | None = None
+        """Takes records of calls; `recorded` is to be called for those that were stored."""
         self.multipart_drops = 0
         self.empty_drops = 0
         self._gate = gate
@@ -155,6 +158,11 @@ class Server:
         is_told = self.broker.drain_worker(name, deadline_ms, self._clock())
         self.perform()
         return is_told
+
+    def recorded(self, receipts: Sequence[Receipt]) -> None:
+        """Take notice that records which `store` was given are on the disk."""
+        self.broker.recorded(receipts, self._clock())
+        self.perform()
 
     def close(self) -> None:
         """Send what is pending, close the sockets, stop the gate."""
@@ -248,6 +256,8 @@ class Server:
                     self._send(side, now)
         if self.broker.commands.answers:
             self._take_answers()
+        if self.broker.receipts.taken:
+            self._hand_on_records()
 
     def _take_answers(self) -> None:
         """Give the answers to commands to whoever waits for them, if he still does."""
@@ -257,6 +267,12 @@ class Server:
             if not future.done():
                 future.set_result(each.code)
         answers.clear()
+
+    def _hand_on_records(self) -> None:
+        receipts = self.broker.receipts.taken[:]
+        self.broker.receipts.taken.clear()
+        if self.store is not None:
+            self.store(receipts)
 
     def _send(self, side: _Side, now: float) -> None:
         pending = list(side.outbox.items())

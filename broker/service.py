@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 from secrets import token_bytes
 from typing import Final
@@ -23,6 +23,8 @@ from broker.drains import Drains, add_drain_route
 from broker.events import Feed
 from broker.gate import CurveGate, OpenGate
 from broker.http import COMMAND_S, Operators, add_routes
+from broker.ledger import Ledger
+from broker.ledger_metrics import LedgerCollector
 from broker.limits import BrokerLimits
 from broker.metrics import BrokerCollector
 from broker.server import Gate, Server
@@ -60,7 +62,11 @@ async def serve(settings: Settings, life: Life) -> None:
     """
     require_libzmq()
     broker = require(settings, "broker")
-    async with _server(broker, Path(settings.cluster.keys)) as server:
+    async with (
+        _server(broker, Path(settings.cluster.keys)) as server,
+        aclosing(Ledger(settings.cluster.state, server.recorded)) as ledger,
+    ):
+        server.store = ledger.store
         view = View(server.broker, time.monotonic)
         feed = Feed(server.broker.board, view.items)
         operators = Operators(server, view)
@@ -76,7 +82,8 @@ async def serve(settings: Settings, life: Life) -> None:
                 feed,
                 lag=lag,
                 queue_timeout_s=broker.queue_timeout_ms / 1000,
-            )
+            ),
+            LedgerCollector(ledger),
         )
         app = build_app(
             registry=registry,

@@ -13,23 +13,25 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
-from dialgate.codes import NO_ERROR, Code
 from dialgate.errors import DialgateError
+from dialgate.wire.record import CallFacts, CallRecord, DialogFacts, Step
 
 __all__ = [
     "APPLICATION_ID",
     "SCHEMA",
     "SCHEMA_VERSION",
     "UNDER_WAY",
+    "UNSTORED",
     "CallFacts",
     "CallRecord",
     "DialogFacts",
     "SpoolError",
+    "Step",
     "check_format",
     "read_calls",
     "read_unfinished",
@@ -60,6 +62,8 @@ UNDER_WAY: Final = """
     CREATE TABLE IF NOT EXISTS under_way (call BLOB PRIMARY KEY, body TEXT NOT NULL) STRICT
 """
 """Calls that have no stop record yet; since version 2."""
+UNSTORED: Final = "CREATE INDEX IF NOT EXISTS unstored ON records (number) WHERE stored_at IS NULL"
+"""Made at each opening: the first spools were without it."""
 
 _LATEST: Final = """
     SELECT record, call, kind, made_at, body FROM records AS latest
@@ -83,71 +87,6 @@ _UNFINISHED: Final = """
 
 class SpoolError(DialgateError):
     """A spool that can't be opened or read; the text names the file."""
-
-
-class DialogFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """How a call's dialog went."""
-
-    dialog: str
-    """Its id, in hex."""
-    attempts: int
-    """BEGINs that were sent."""
-    tries: int
-    """Answers that the caller gave."""
-    verdict: str = ""
-    """success, failure or error; empty: the dialog was ended before there was one."""
-    user: str = ""
-    domain: str = ""
-    code: Code = NO_ERROR
-    """Of an error verdict; without a verdict, why the dialog was ended."""
-    attributes: dict[str, str | int] = {}
-    """Those of the verdict that are text, numbers or booleans."""
-    local: bool = False
-    """Whether a broker on the site's own machine had it, as no other answered."""
-
-
-class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a call at the time of the record.
-
-    Times are of the agent's wall clock, in seconds since 1970; None: it did not come to that.
-    """
-
-    site: str
-    agent: str
-    hport: str
-    caller: str = ""
-    """Number as the exchange gave it, unverified; empty: none."""
-    caller_name: str = ""
-    speed: int = 0
-    """Of the connection, in bit/s; 0: unknown."""
-    connect_text: str = ""
-    rang_at: float
-    connected_at: float | None = None
-    handed_over_at: float | None = None
-    ended_at: float | None = None
-    dialogs: tuple[DialogFacts, ...] = ()
-    service: str = ""
-    """What the caller was handed over to; empty: to nothing."""
-    bytes_in: int = 0
-    """From the caller."""
-    bytes_out: int = 0
-    disconnect: str = ""
-    """Why the call ended; empty while it goes on."""
-    code: Code = NO_ERROR
-    """Behind the disconnect reason, where there is one."""
-
-
-class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One record of a call."""
-
-    record: bytes
-    """16 bytes, its own."""
-    call: bytes
-    """16 bytes, the same in all records of the call."""
-    kind: Literal["start", "interim", "stop"]
-    made_at: float
-    """Wall clock, seconds since 1970."""
-    facts: CallFacts
 
 
 def read_calls(path: str | Path, since: float = 0.0, limit: int = 1000) -> list[CallRecord]:

@@ -11,13 +11,39 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
-from dialgate.wire.limits import USERNAME_BYTES_MAX
+from dialgate.wire.limits import (
+    HPORT_CHARS_MAX,
+    ID_BYTES,
+    NAME_CHARS_MAX,
+    USERNAME_BYTES_MAX,
+)
 
-__all__ = ["BASELINE", "META", "SCHEMA", "SECRETS", "USERS", "VERSION_TABLE", "metadata"]
+__all__ = [
+    "BASELINE",
+    "CALL_RECORDS",
+    "META",
+    "SCHEMA",
+    "SECRETS",
+    "USERS",
+    "VERSION_TABLE",
+    "metadata",
+]
 
-SCHEMA: Final = "0001"
+SCHEMA: Final = "0002"
 """Revision of these tables: the newest migration's.  Four digits, so that they compare."""
 BASELINE: Final = "0001"
 """Revision of databases from before there were migrations."""
@@ -51,3 +77,31 @@ SECRETS: Final = Table(
     Column("value", LargeBinary, nullable=False),
 )
 """What the workers of a pool share and make by themselves (`dialgate.state.shared_secret`)."""
+CALL_RECORDS: Final = Table(
+    "call_records",
+    metadata,
+    Column("record", LargeBinary(ID_BYTES), primary_key=True),
+    Column("call", LargeBinary(ID_BYTES), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("stored_at", Double, nullable=False),
+    Column("agent", String(NAME_CHARS_MAX), nullable=False),
+    Column("site", String(NAME_CHARS_MAX), nullable=False),
+    Column("hport", String(HPORT_CHARS_MAX), nullable=False),
+    Column("username", String(USERNAME_BYTES_MAX), nullable=False),
+    Column("facts", Text, nullable=False),
+    Index("call_records_by_call", "call"),
+    Index("call_records_by_time", "made_at"),
+    Index(
+        "call_records_one_start_one_stop",
+        "call",
+        "kind",
+        unique=True,
+        sqlite_where=text("kind <> 'interim'"),
+        postgresql_where=text("kind <> 'interim'"),
+    ),
+)
+"""Records of calls (`dialgate.calls`): never changed, so that each is exactly what its agent sent.
+
+Times are seconds since 1970: when the agent made the record, when it was stored.  `username` is of
+the call's last dialog, `facts` the whole record as JSON."""

@@ -120,14 +120,14 @@ def test_commands_under_way_are_bounded() -> None:
 # ---------------------------------------------------------------------------- records
 
 
-def test_a_record_is_counted_and_not_acknowledged_yet() -> None:
+def test_a_record_that_is_none_gets_an_error() -> None:
     house = House()
     agent = house.agent()
 
     agent.send_raw(encode_message(Verb.RECORD, None, 0, b"\x80"))
 
-    assert agent.hears() == []
-    assert house.broker.counts.records == 1
+    assert agent.hears() == ["ERROR win:13"]
+    assert house.broker.receipts.taken == []
 
 
 # ---------------------------------------------------------------------------- ports, §6.9 and §7

@@ -14,6 +14,7 @@ from prometheus_client.exposition import generate_latest
 
 from broker.events import Feed
 from broker.http import Operators
+from broker.ledger_metrics import LedgerCollector
 from broker.metrics import BrokerCollector
 from broker.view import View
 from dialgate.codes import Code
@@ -38,6 +39,13 @@ class Traffic:
         self.empty_drops = 4
 
 
+class Storing:
+    """What the ledger counts."""
+
+    stored, doubled, dropped, errors, waiting = 12, 3, 2, 4, 5
+    failing = "disk full"
+
+
 class Scrape:
     """A registry over `broker` that is read as often as asked."""
 
@@ -59,6 +67,7 @@ class Scrape:
                 queue_timeout_s=QUEUE_TIMEOUT_S,
             )
         )
+        self.registry.register(LedgerCollector(Storing()))
 
     def text(self) -> str:
         return generate_latest(self.registry).decode()

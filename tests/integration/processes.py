@@ -229,7 +229,10 @@ def write_broker_config(directory: Path, **settings: int | str) -> dict[str, int
         **settings,
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
-    cluster = f"[cluster]\nkeys = {json.dumps(str(directory / 'keys'))}\n"
+    cluster = (
+        f"[cluster]\nkeys = {json.dumps(str(directory / 'keys'))}\n"
+        f'state = "sqlite:///{directory}/state.db"\n'
+    )
     (directory / "broker.toml").write_text(f"{cluster}[broker]\n{chr(10).join(lines)}\n")
     return table
 
