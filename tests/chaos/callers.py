@@ -14,7 +14,7 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -84,13 +84,15 @@ class Callers:
         users: names and passwords.
         random: chooses who does what.
         write: takes each event at once.
+        choice: what they choose from.
         patience_s: how long they wait for the next word.
     """
 
     users: dict[str, str]
     random: Random
     write: Callable[[Event], None]
-    patience_s: float = PATIENCE_S
+    choice: Sequence[Act]
+    patience_s: float
     waits: list[Wait] = field(default_factory=list)
     acts: Counter[Act] = field(default_factory=Counter)
     admitted: int = 0
@@ -100,7 +102,7 @@ class Callers:
     async def keep_calling(self, line: Line) -> None:
         """Call one line again and again, half of the time at once, until `stopping`."""
         while not self.stopping:
-            await self.call(line, self.random.choice(list(Act)))
+            await self.call(line, self.random.choice(self.choice))
             if self.random.random() < 0.5:
                 await asyncio.sleep(self.random.uniform(0.0, 1.0))
 

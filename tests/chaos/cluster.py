@@ -25,6 +25,8 @@ from typing import Final
 import aiohttp
 
 from dialgate.keys import create_directory, create_pair
+from dialgate.state import open_state
+from dialgate.users import add_user
 from tests.chaos.network import Cable
 from tests.chaos.proxy import Link
 from tests.chaos.volume import Volume
@@ -189,6 +191,7 @@ class Cluster:
             self.cable = stack.enter_context(Cable.laid())
             self.http = await stack.enter_async_context(aiohttp.ClientSession())
             await self._prepare(stack)
+            self.history.touch()
             await self._add_users(users)
             await stack.enter_async_context(self._bank())
             keepers = [asyncio.create_task(each.keep()) for each in self.programs]
@@ -337,18 +340,12 @@ class Cluster:
         """
 
     async def _add_users(self, users: dict[str, str]) -> None:
-        self.history.touch()
-        worker = self.of("worker")[0].name
-        for name, password in users.items():
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "dialgate", "users", "add", name),
-                *("--config", str(self.directory / f"{worker}.toml")),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                cwd=PROJECT,
-            )
-            await process.communicate(f"{password}\n".encode())
-            assert process.returncode == 0, f"the user {name} could not be added"
+        state = await open_state(f"sqlite:///{self.state_file}")
+        try:
+            for name, password in users.items():
+                await add_user(state, name, password.encode())
+        finally:
+            await state.dispose()
 
     @asynccontextmanager
     async def _bank(self) -> AsyncIterator[None]:

@@ -38,11 +38,15 @@ def _services(cluster: Cluster) -> Iterator[Event]:
 
 
 def _verdicts(log: Path) -> Iterator[Event]:
+    """Yield what a worker accepted, and that it was charged if the worker has counted a try.
+
+    Its count is no count of answers: a question that died with its worker counts, too.
+    """
     for line in log.read_text(errors="replace").splitlines():
         if (found := _VERDICT.match(line)) and found["outcome"] == "success":
             at = datetime.fromisoformat(found["at"]).timestamp()
             call, user = found["call"], found["user"]
-            for _ in range(int(found["tries"])):
+            if int(found["tries"]):
                 yield Charged(at=at, call=call, user=user)
             yield Accepted(at=at, call=call, user=user)
 

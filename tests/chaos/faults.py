@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations, cycle
 from random import Random
 from typing import Final
 
@@ -40,6 +41,8 @@ class Kind(StrEnum):
     TWO = "two at a time"
 
 
+WRITTEN_S: Final = 2.0
+"""After so long an agent has tried again to write what a full disk refused."""
 SINGLE: Final[Sequence[Kind]] = [kind for kind in Kind if kind is not Kind.TWO]
 
 _ROLES: Final = {
@@ -91,6 +94,12 @@ class Chaos:
         self._pace = pace
         cabled = cluster.cable is not None
         self._kinds = [x for x in SINGLE if x in kinds and (cabled or x is not Kind.UNPLUG)]
+        self._victims = {
+            role: cycle(random.sample(cluster.of(role), len(cluster.of(role))))
+            for role in ("broker", "worker", "agent")
+        }
+        """In turn, so that none is spared."""
+        self._pairs = [x for x in combinations(self._kinds, 2) if set(x) != _IMPOSSIBLE]
 
     async def reign(self, until: float) -> None:
         """Do one thing after the other until then (wall clock), and leave everything healed.
@@ -107,11 +116,8 @@ class Chaos:
         while True:
             for kind in self._random.sample(self._kinds, len(self._kinds)):
                 yield [kind]
-            if (
-                len(self._kinds) > 1
-                and not set(two := self._random.sample(self._kinds, 2)) >= _IMPOSSIBLE
-            ):
-                yield two
+            if self._pairs:
+                yield list(self._random.choice(self._pairs))
 
     async def _do(self, kinds: list[Kind]) -> None:
         lasting_s = self._random.uniform(*self._pace.fault_s)
@@ -136,7 +142,7 @@ class Chaos:
         match kind:
             case _ if kind in _ROLES:
                 role, number = _ROLES[kind]
-                victim = self._random.choice(cluster.of(role))
+                victim = next(self._victims[role])
                 victim.send(number)
                 yield victim.name
                 victim.send(signal.SIGCONT)
@@ -154,6 +160,8 @@ class Chaos:
                 cluster.spools.fill([cluster.of("agent")[0].pid])
                 yield "agent-1"
                 cluster.spools.make_room()
+                # Who is killed before he has tried again has his records in memory only.
+                await asyncio.sleep(WRITTEN_S)
             case _:
                 writers = [*cluster.of("worker"), *cluster.of("broker")]
                 cluster.state.fill([each.pid for each in writers])

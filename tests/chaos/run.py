@@ -50,6 +50,7 @@ async def run(
     lasting_s: float,
     pace: Pace,
     kinds: Collection[Kind] = tuple(Kind),
+    acts: Collection[Act] = tuple(Act),
     size: Size | None = None,
     patience_s: float = PATIENCE_S,
     code: Mapping[str, Path] = MappingProxyType({}),
@@ -62,6 +63,7 @@ async def run(
         lasting_s: how long faults go on; once each kind of them at least.
         pace: of the faults.
         kinds: of the faults; none: all is calm.
+        acts: what callers choose from.
         size: of the cluster.
         patience_s: how long callers wait for the next word.
         code: the directory of a program's code by its name, where it is not this project's.
@@ -76,7 +78,7 @@ async def run(
             history.append(event)
             file.write(encode_event(event))
 
-        callers = Callers(users, random, write, patience_s)
+        callers = Callers(users, random, write, tuple(acts), patience_s)
         cluster = Cluster(directory, size or Size(), code)
         async with cluster.running(users):
             lines = [Line(*each) for each in cluster.lines]

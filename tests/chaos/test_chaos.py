@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from dialgate.history import Rule, Violation
+from tests.chaos.callers import Act
 from tests.chaos.cluster import Size
 from tests.chaos.faults import BRISK, SINGLE, Kind
 from tests.chaos.report import report
@@ -31,14 +32,14 @@ SABOTAGE: Final[dict[str, list[Patch]]] = {
         ("port_agents/dialog.py", "verdict is not None and verdict.msg_id == SUCCESS", "True"),
         ("port_agents/line_call.py", "not handed_over or dialog.verdict", "dialog.verdict"),
     ],
-    # Forgets the calls that it was killed in.
-    "agent-2": [("port_agents/service.py", "in unfinished.items():", "in ():")],
+    # Forgets the calls that are over.
+    "agent-2": [("port_agents/line.py", 'actions.append(Record("stop", replace(call)))', "pass")],
     # Answers one call a port, and says that it is idle.
     "agent-3": [
         (
             "port_agents/line.py",
-            "self.modem.may_answer = self.stage",
-            "self.modem.may_answer = not self._last_disconnect and self.stage",
+            "self.modem.may_answer = is_free and",
+            "self.modem.may_answer = is_free and not self._last_disconnect and",
         )
     ],
     # Takes every password for right.
@@ -72,11 +73,12 @@ def sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         run(
             directory / "run",
             seed=1,
-            lasting_s=12,
+            lasting_s=8,
             pace=BRISK,
-            kinds={Kind.KILL_AGENT},
+            kinds=(),
+            acts={Act.WRONG},
             size=size,
-            patience_s=5,
+            patience_s=4,
             code=code,
         )
     )
