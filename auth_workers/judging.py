@@ -26,7 +26,7 @@ from auth_workers.authenticators import (
     ask,
 )
 from dialgate.codes import Raserror
-from dialgate.policy import Outcome, Rule, Situation, choose, next_step
+from dialgate.policy import Answer, Outcome, Rule, Situation, choose, next_step
 from dialgate.settings import PolicySettings
 
 __all__ = ["Judging"]
@@ -77,13 +77,16 @@ class Judging:
         """
         results: dict[str, Result] = {}
         while True:
-            index = choose(self._rules, self._known(login))
+            known = self._known(login)
+            index = choose(self._rules, known)
             policy = self._door if index is None else self._policies[index]
             said = {name: _outcome(result) for name, result in results.items()}
             step = next_step(policy.chain, policy.authenticators, said)
             if not isinstance(step, str):
                 break
-            login.terms = dataclasses.replace(login.terms, break_glass=policy.break_glass)
+            # Only where it is for him whatever becomes known: before his roles are, it may not be.
+            sure = index is not None and self._rules[index].judge(known) is Answer.YES
+            login.terms = dataclasses.replace(login.terms, break_glass=sure and policy.break_glass)
             results[step] = await self._ask(step, login)
         if step is not Outcome.ACCEPTED:
             last = [result for result in results.values() if _outcome(result) is step]

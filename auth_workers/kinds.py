@@ -19,6 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_workers.authenticators import Authenticator
 from auth_workers.hashing import HashingPool
 from dialgate.errors import UsageError
+from dialgate.passwords import PasswordRules
+from dialgate.sealing import Sealer
 from dialgate.settings.authenticators import ENTRY_POINTS, AuthenticatorSettings
 
 __all__ = ["Kind", "Resources", "open_authenticator"]
@@ -32,6 +34,10 @@ class Resources:
     """The cluster's SQL state (`dialgate.state`)."""
     hashing: HashingPool
     """Where passwords are hashed, off the event loop."""
+    codes: Sealer
+    """Opens the secrets of users' tokens (`dialgate.one_time_codes`)."""
+    passwords: PasswordRules
+    """What new passwords must be like."""
 
 
 @dataclass(frozen=True, slots=True)

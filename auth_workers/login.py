@@ -11,11 +11,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
-from auth_workers.authenticators import Accepted, Login, Rejected, Result, Terms, Unavailable
+from auth_workers.authenticators import (
+    Accepted,
+    Login,
+    Rejected,
+    Result,
+    Terms,
+    TryBarred,
+    Unavailable,
+)
 from auth_workers.dialog import AnswerTooLong, Dialog
 from auth_workers.verdict import Granted, Refused, Undecided, Verdict
 from dialgate.codes import Winerror, describe
@@ -23,7 +31,7 @@ from dialgate.errors import UsageError
 from dialgate.users import normalize_name
 from dialgate.wire.limits import USERNAME_BYTES_MAX
 
-__all__ = ["EMPTY_NAMES_MAX", "TIMED_OUT", "Judge", "log_in"]
+__all__ = ["EMPTY_NAMES_MAX", "TIMED_OUT", "Judge", "Ledger", "log_in"]
 
 EMPTY_NAMES_MAX: Final = 10
 """Times that a caller may answer the name's prompt with an empty line before he is hung up on."""
@@ -36,11 +44,24 @@ Judge = Callable[[Login], Awaitable[Result]]
 log = structlog.get_logger()
 
 
+class Ledger(Protocol):
+    """Counts tries beyond this call; `auth_workers.charging` has the one in the cluster's state."""
+
+    async def charge(self, login: Login) -> Rejected | Unavailable | None:
+        """Charge the try; None: its guess may be checked."""
+        ...
+
+    async def settle(self, login: Login, result: Result) -> Result:
+        """Take note of what a charged try came to; return that, or that it can't be noted."""
+        ...
+
+
 async def log_in(
     dialog: Dialog,
     terms: Terms,
     judge: Judge,
     *,
+    ledger: Ledger | None = None,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Verdict:
     """Ask for a name and have each try judged, until one is accepted or the tries are used up.
@@ -59,8 +80,8 @@ async def log_in(
                 break
             user = _as_stored(name)
             dialog.note(user=user)
-            login = Login(dialog, user, terms)
-            result = await (judge(login) if user else _reject_unnamed(login))
+            login = Login(dialog, user, terms, ledger.charge if ledger else None)
+            result = await _judged(login, judge if user else _reject_unnamed, ledger)
             if not isinstance(result, Rejected):
                 return _verdict(result, user)
             _take_note(result, login)
@@ -75,6 +96,22 @@ async def log_in(
     except TimeoutError:
         return Undecided(Winerror.ERROR_TIMEOUT.code, user, {"message": TIMED_OUT})
     return Refused(user, attributes={"message": said})
+
+
+async def _judged(login: Login, judge: Judge, ledger: Ledger | None) -> Result:
+    """Return what a try has come to, with everything that had to be done about it."""
+    try:
+        result = await judge(login)
+    except TryBarred:
+        result = Unavailable("an authenticator said TryBarred of itself")
+    result = login.barred or result  # Whatever somebody made of it: a guess that was not charged.
+    if ledger is not None:
+        result = await ledger.settle(login, result)
+    if isinstance(result, Accepted):
+        for work in login.afterwards:
+            if (rejected := await work()) is not None:
+                return rejected
+    return result
 
 
 def _verdict(result: Accepted | Unavailable, user: str) -> Verdict:

@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from auth_workers.authenticators import Measured
+from auth_workers.charging import Charging
 from auth_workers.hashing import HashingPool
 from auth_workers.policy import Policies
 from auth_workers.runner import Runner
@@ -41,6 +42,7 @@ class WorkerMetrics(Collector):
         capacity: dialogs it takes at a time.
         policies: where there are any; a benchmark has none.
         hashing: likewise.
+        charging: likewise.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class WorkerMetrics(Collector):
         *,
         policies: Policies | None = None,
         hashing: HashingPool | None = None,
+        charging: Charging | None = None,
     ) -> None:
         self._runner = runner
         self._links = links
         self._capacity = capacity
         self._policies = policies
         self._hashing = hashing
+        self._charging = charging
 
     def collect(self) -> Iterable[Metric]:
         """Yield every family."""
@@ -103,6 +107,9 @@ class WorkerMetrics(Collector):
                 [],
                 [([], self._hashing.refused)],
             )
+
+        if self._charging is not None:
+            yield from _tries(self._charging)
 
     def _dialogs(self) -> Iterable[Metric]:
         core, counts = self._runner.worker, self._runner.counts
@@ -190,6 +197,20 @@ def _merged(measured: Iterable[Measured]) -> Iterable[Metric]:
             if families[family.name] is not family:
                 families[family.name].samples.extend(family.samples)
     return families.values()
+
+
+def _tries(charging: Charging) -> Iterable[Metric]:
+    for name, documentation, value in (
+        ("tries_charged", "Tries charged to users in the state.", charging.charged),
+        ("tries_barred", "Tries that were not checked, since a lock held.", charging.barred),
+        ("locks", "Locks that failed tries have set.", charging.locks),
+        (
+            "tries_uncharged",
+            "Tries of break-glass users that were checked while the state was away.",
+            charging.uncharged,
+        ),
+    ):
+        yield counter(f"dialgate_worker_{name}_total", documentation, [], [([], value)])
 
 
 def _sums(

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from auth_workers.authenticators import Authenticator, Measured, Terms
 from auth_workers.dialog import AnswerTooLong, Dialog
 from auth_workers.judging import Judging
-from auth_workers.login import TIMED_OUT, log_in
+from auth_workers.login import TIMED_OUT, Ledger, log_in
 from auth_workers.verdict import Granted, Refused, Undecided, Verdict
 from dialgate.codes import Mprerror, Raserror, Winerror
 from dialgate.policy import (
@@ -59,6 +59,7 @@ class Policies:
     Args:
         policies: in the order of the configuration.
         authenticators: by the names that policies use.
+        ledger: counts tries beyond the call.
         clock: the time of day, with a time zone.
     """
 
@@ -66,6 +67,7 @@ class Policies:
         self,
         policies: Sequence[PolicySettings],
         authenticators: Mapping[str, Authenticator],
+        ledger: Ledger | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -82,6 +84,7 @@ class Policies:
         self._policies = policies
         self._rules = [policy.rule() for policy in policies]
         self._authenticators = authenticators
+        self._ledger = ledger
         self._clock = clock
 
     async def conduct(self, dialog: Dialog) -> Verdict:
@@ -115,7 +118,7 @@ class Policies:
             lambda: self._situation(dialog),
             self.unavailable,
         )
-        verdict = await log_in(dialog, _terms(door), judging.judge)
+        verdict = await log_in(dialog, _terms(door), judging.judge, ledger=self._ledger)
         if not isinstance(verdict, Granted):
             return verdict
         return await self._admit(dialog, verdict, judging)

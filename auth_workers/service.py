@@ -8,7 +8,7 @@ same for all of them.
 from __future__ import annotations
 
 import asyncio
-import os
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_workers.authenticators import Authenticator
+from auth_workers.charging import Charging, rules_of
 from auth_workers.hashing import HashingPool
 from auth_workers.kinds import Resources, open_authenticator
 from auth_workers.metrics import WorkerMetrics
@@ -29,14 +30,14 @@ from dialgate import lifecycle
 from dialgate.errors import StateError
 from dialgate.http import build_app
 from dialgate.http import serve as serve_http
-from dialgate.keys import POOL_KEY_BYTES, load_pool_key
 from dialgate.lifecycle import Life
 from dialgate.link import Link
 from dialgate.links import Links
-from dialgate.passwords import Argon2
-from dialgate.sealing import Sealer
+from dialgate.passwords import Argon2, PasswordRules
+from dialgate.pool import pool_key
+from dialgate.sealing import ONE_TIME_CODES, Sealer
 from dialgate.settings import Settings, WorkerSettings, require
-from dialgate.state import check_state, open_state, shared_secret
+from dialgate.state import check_state, open_state
 from dialgate.telemetry import new_registry
 
 __all__ = ["main", "run_worker", "serve"]
@@ -48,6 +49,8 @@ DRAIN_S: Final = 25.0
 (TimeoutStopSec), and what is still open is begun again elsewhere."""
 STATE_CHECK_S: Final = 5.0
 """How often the state is asked whether it answers."""
+FORGET_S: Final = 600.0
+"""How often tries that have no effect any more are dropped; each worker does it."""
 
 log = structlog.get_logger()
 
@@ -66,17 +69,25 @@ async def serve(settings: Settings, life: Life) -> None:
     worker = require(settings, "worker")
     state = await open_state(settings.cluster.state)
     hashing = HashingPool(Argon2(), worker.hash_concurrency)
-    resources = Resources(state, hashing)
     try:
-        async with _opened(settings, resources) as authenticators, _watched(state) as state_fault:
-            policies = Policies(settings.policies, authenticators)
+        key = await pool_key(settings.cluster, state)
+        codes = Sealer(key, purpose=ONE_TIME_CODES)
+        resources = Resources(state, hashing, codes, _password_rules(settings))
+        charging = Charging(state, rules_of(settings.lockout))
+        async with (
+            _opened(settings, resources) as authenticators,
+            _watched(state, charging) as state_fault,
+        ):
+            policies = Policies(settings.policies, authenticators, charging)
             await run_worker(
                 settings,
                 life,
                 conduct=policies.conduct,
-                sealer=Sealer(await _pool_key(settings, state)),
+                sealer=Sealer(key),
                 fault=state_fault,
-                metrics=partial(WorkerMetrics, policies=policies, hashing=hashing),
+                metrics=partial(
+                    WorkerMetrics, policies=policies, hashing=hashing, charging=charging
+                ),
             )
     finally:
         hashing.close()
@@ -169,16 +180,13 @@ class _Shell:
         await self.runner.close()
 
 
-async def _pool_key(settings: Settings, state: AsyncEngine) -> bytes:
-    """Return the pool's key: of its file, or, on a single machine without one, of the state.
-
-    Raises:
-        KeyFileError: the file that the configuration names isn't there, or it is unfit.
-    """
-    file = settings.cluster.pool_key_file
-    if settings.cluster.pool_key or file.exists():
-        return load_pool_key(file)
-    return await shared_secret(state, "pool", os.urandom(POOL_KEY_BYTES))
+def _password_rules(settings: Settings) -> PasswordRules:
+    passwords = settings.passwords
+    return PasswordRules(
+        length_min=passwords.length_min,
+        classes_min=passwords.classes_min,
+        days_max=passwords.days_max,
+    )
 
 
 @asynccontextmanager
@@ -194,14 +202,20 @@ async def _opened(
 
 
 @asynccontextmanager
-async def _watched(state: AsyncEngine) -> AsyncIterator[Callable[[], str | None]]:
-    """Give what says why the state doesn't answer, and keep asking it while the context lasts."""
+async def _watched(
+    state: AsyncEngine, charging: Charging
+) -> AsyncIterator[Callable[[], str | None]]:
+    """Give what says why the state doesn't answer; while the context lasts, ask it and tidy it."""
     fault: list[str] = []
 
     async def watch() -> None:
+        forget_at = time.monotonic()
         while True:
             try:
                 await check_state(state)
+                if time.monotonic() >= forget_at:
+                    await charging.forget_old()
+                    forget_at = time.monotonic() + FORGET_S
             except StateError as error:
                 fault[:] = [str(error)]
             else:

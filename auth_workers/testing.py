@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 from auth_workers.authenticators import Authenticator, Login, Result, Terms, ask
 from auth_workers.cookie import Cookies
 from auth_workers.dialog import Dialog, DialogEnded
-from auth_workers.login import log_in
+from auth_workers.login import Ledger, log_in
 from auth_workers.session_actions import Info
 from auth_workers.session_dialog import DISCONNECTED, PENDING, Question
 from auth_workers.verdict import Verdict
@@ -110,8 +110,10 @@ class Caller:
         self.dialog = Dialog(self, DIALOG, attempt, begin, facts, self.cookies)
         """The dialog as an authenticator sees it."""
 
-    async def meets(self, authenticator: Authenticator, terms: Terms = TERMS) -> Verdict:
-        """Log in where `authenticator` judges each try; return the verdict.
+    async def meets(
+        self, authenticator: Authenticator, terms: Terms = TERMS, ledger: Ledger | None = None
+    ) -> Verdict:
+        """Log in where `authenticator` judges each try, and `ledger` counts it; return the verdict.
 
         Raises:
             DialogEnded: the caller hung up before there was one.
@@ -120,6 +122,7 @@ class Caller:
             self.dialog,
             terms,
             lambda login: ask(authenticator, login),
+            ledger=ledger,
             pause=self._pause,
         )
         return await self.goes_through(login)

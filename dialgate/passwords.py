@@ -1,4 +1,4 @@
-"""Passwords as argon2id hashes (RFC 9106), and nothing about whose they are.
+"""Passwords: what a new one must be like, and argon2id hashes (RFC 9106) of them.
 
 The cost is the set that OWASP's password storage cheat sheet names for argon2id: 19 MiB, two
 passes, one lane; about 40 ms of one core.  Every call here blocks for that long, so it belongs in a
@@ -7,6 +7,8 @@ thread.  Invariant: no password is in an exception, a `repr` or a log.
 
 from __future__ import annotations
 
+import unicodedata
+from dataclasses import dataclass
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -14,7 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from dialgate.errors import StateError, UsageError
 
-__all__ = ["PASSWORD_BYTES_MAX", "Argon2", "check_password"]
+__all__ = ["PASSWORD_BYTES_MAX", "Argon2", "PasswordRules", "check_password"]
 
 PASSWORD_BYTES_MAX: Final = 1024
 """Longest password; far above what anyone types, far below what would make hashing slow."""
@@ -34,6 +36,42 @@ def check_password(password: bytes) -> None:
         raise UsageError(f"the password is longer than {PASSWORD_BYTES_MAX} bytes: shorten it")
     if any(byte < _SPACE or byte == _DELETE for byte in password):
         raise UsageError("the password has a control character: a prompt would not take it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordRules:
+    """What new passwords must be like, and for how long they serve."""
+
+    length_min: int = 8
+    """Characters, each a code point of Unicode."""
+    classes_min: int = 1
+    """Kinds among lower case, upper case, digits and all others."""
+    days_max: int = 0
+    """0: for ever."""
+
+    def fault(self, password: bytes, user: str) -> str:
+        """Return what `user` is to do better, for his eyes; empty if `password` is fit."""
+        try:
+            check_password(password)
+        except UsageError:
+            return "The password can't be typed at a prompt"
+        text = password.decode(errors="replace")
+        if len(text) < self.length_min:
+            return f"The password needs at least {self.length_min} characters"
+        if len({_class(char) for char in text}) < self.classes_min:
+            return (
+                f"The password needs {self.classes_min} of: "
+                "small letters, capitals, digits, other characters"
+            )
+        if user.casefold() in text.casefold():
+            return "The password must not contain your name"
+        return ""
+
+
+def _class(char: str) -> str:
+    """Return the kind of a character: "Ll", "Lu", "Nd", or "" for all others."""
+    kind = unicodedata.category(char)
+    return kind if kind in {"Ll", "Lu", "Nd"} else ""
 
 
 class Argon2:

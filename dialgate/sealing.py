@@ -1,12 +1,13 @@
-"""Sealing with the worker pool's key what only the pool may read again: the cookie.
+"""Sealing with the worker pool's key what only the pool may read again: cookies, tokens' secrets.
 
 XSalsa20-Poly1305 (PyNaCl's secretbox) over the content and a digest of what it is bound to: a
 quarter of the time that PyNaCl takes for an AEAD with the same promise.  A cookie lies at the port
 between two workers, and brokers carry it; it is bound to dialog, hport and agent, so that it can't
-be read, changed, or played back into another call (docs/protocol.md §7).  Bodies sealed between
-agent and pool come later and will have a key of their own: this one is derived for cookies alone.
+be read, changed, or played back into another call (docs/protocol.md §7).  Each purpose has a
+key of its own, derived from the pool's, so that nothing sealed for one opens as another's; bodies
+sealed between agent and pool come later and will have theirs.
 
-Invariant: what was not sealed by this pool for this very context opens as None.
+Invariant: what was not sealed by this pool for this purpose and very context opens as None.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from nacl.exceptions import CryptoError
 from dialgate.errors import BodyError
 from dialgate.wire.body_codec import decode_map, encode_map
 
-__all__ = ["POOL_KEY_BYTES", "Sealer", "cookie_context"]
+__all__ = ["COOKIES", "ONE_TIME_CODES", "POOL_KEY_BYTES", "Sealer", "cookie_context"]
 
 POOL_KEY_BYTES: Final = 32
 NONCE_BYTES: Final = crypto_secretbox_NONCEBYTES
 """Long enough that random nonces never meet."""
 DIGEST_BYTES: Final = 16
+COOKIES: Final = b"dialgate cookie"
+ONE_TIME_CODES: Final = b"dialgate codes"
+"""Purposes: each has its own key."""
 _FORMAT: Final = b"\x01"
 """First byte of what is sealed: this module's format, should there ever be another."""
 
@@ -48,15 +52,20 @@ class Sealer:
     Args:
         pool_key: 32 secret bytes, the same for all workers of the pool.
         nonce: gives `NONCE_BYTES` bytes that never repeat.
+        purpose: what the key is derived for, at most 16 bytes.
     """
 
     def __init__(
-        self, pool_key: bytes, nonce: Callable[[], bytes] = lambda: os.urandom(NONCE_BYTES)
+        self,
+        pool_key: bytes,
+        nonce: Callable[[], bytes] = lambda: os.urandom(NONCE_BYTES),
+        *,
+        purpose: bytes = COOKIES,
     ) -> None:
         if len(pool_key) != POOL_KEY_BYTES:
             msg = f"a pool key has {POOL_KEY_BYTES} bytes"
             raise ValueError(msg)
-        self._key = blake2b(key=pool_key, digest_size=32, person=b"dialgate cookie").digest()
+        self._key = blake2b(key=pool_key, digest_size=32, person=purpose).digest()
         self._nonce = nonce
 
     def __repr__(self) -> str:
@@ -80,6 +89,10 @@ class Sealer:
             return decode_map(text[DIGEST_BYTES:]) if bound_to_this else None
         except (BodyError, CryptoError):
             return None
+
+    def digest(self, content: bytes, context: bytes) -> bytes:
+        """Return what `content` is recognised by, and by nobody without the key."""
+        return blake2b(_digest(context) + content, key=self._key, digest_size=32).digest()
 
 
 def _digest(context: bytes) -> bytes:

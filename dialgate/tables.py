@@ -17,6 +17,7 @@ from sqlalchemy import (
     Column,
     Double,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -36,14 +37,17 @@ __all__ = [
     "BASELINE",
     "CALL_RECORDS",
     "META",
+    "RECOVERY_CODES",
     "SCHEMA",
     "SECRETS",
+    "TOKENS",
+    "TRIES",
     "USERS",
     "VERSION_TABLE",
     "metadata",
 ]
 
-SCHEMA: Final = "0002"
+SCHEMA: Final = "0003"
 """Revision of these tables: the newest migration's.  Four digits, so that they compare."""
 BASELINE: Final = "0001"
 """Revision of databases from before there were migrations."""
@@ -68,8 +72,45 @@ USERS: Final = Table(
     Column("disabled", Boolean, nullable=False),
     Column("created_s", BigInteger, nullable=False),
     Column("changed_s", BigInteger, nullable=False),
+    Column("password_s", BigInteger, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("valid_from_s", BigInteger, nullable=False),
+    Column("valid_until_s", BigInteger, nullable=False),
+    Column("must_change", Boolean, nullable=False),
 )
-"""Local users (`dialgate.users`)."""
+"""Local users (`dialgate.users`); `roles` are apart by spaces, and a date that is 0 is none."""
+TRIES: Final = Table(
+    "tries",
+    metadata,
+    Column("user", String(1024), primary_key=True),
+    Column("place", String(256), primary_key=True),
+    Column("charged", BigInteger, nullable=False),
+    Column("counted", Integer, nullable=False),
+    Column("locked_until_s", BigInteger, nullable=False),
+    Column("last_s", BigInteger, nullable=False, index=True),
+    Column("admitted_s", BigInteger, nullable=False),
+)
+"""Tries of a user (`dialgate.tries.key_of`) at a place, and as a whole where that is ""."""
+TOKENS: Final = Table(
+    "tokens",
+    metadata,
+    Column("name", String(USERNAME_BYTES_MAX), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("digits", Integer, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("drift", Integer, nullable=False),
+    Column("stray", BigInteger, nullable=False),
+    Column("created_s", BigInteger, nullable=False),
+)
+"""Users' tokens (`dialgate.one_time_codes`); `secret` is sealed with the pool's key."""
+RECOVERY_CODES: Final = Table(
+    "recovery_codes",
+    metadata,
+    Column("name", String(USERNAME_BYTES_MAX), primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+)
+"""Recovery codes that are not used up yet, as digests under the pool's key."""
 SECRETS: Final = Table(
     "secrets",
     metadata,

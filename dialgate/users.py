@@ -10,11 +10,13 @@ asked.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -28,7 +30,9 @@ from dialgate.wire.limits import USERNAME_BYTES_MAX
 
 __all__ = [
     "User",
+    "UserTerms",
     "add_user",
+    "change_password",
     "find_user",
     "list_users",
     "normalize_name",
@@ -36,7 +40,43 @@ __all__ = [
     "replace_hash",
     "set_disabled",
     "set_password",
+    "set_terms",
 ]
+
+ROLES_MAX: Final = 16
+"""Roles that a user may have."""
+_ROLE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserTerms:
+    """What an operator lays down about a user; None leaves it as it is."""
+
+    roles: Sequence[str] | None = None
+    valid_from_s: int | None = None
+    """0: always was."""
+    valid_until_s: int | None = None
+    """0: always will be."""
+    must_change: bool | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the columns to set.
+
+        Raises:
+            UsageError: a role has no fit name, there are too many, or the dates are in disorder.
+        """
+        values: dict[str, Any] = {}
+        if self.roles is not None:
+            values["roles"] = _stored_roles(self.roles)
+        if self.valid_from_s and self.valid_until_s and self.valid_from_s >= self.valid_until_s:
+            raise UsageError("the user would be valid until before he is valid from")
+        for name in ("valid_from_s", "valid_until_s", "must_change"):
+            if (value := getattr(self, name)) is not None:
+                values[name] = value
+        return values
+
+
+NO_TERMS: Final = UserTerms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +91,27 @@ class User:
     """Whether logins are refused, whatever the password."""
     created: datetime
     changed: datetime
-    """When password or `disabled` was last set, by whoever."""
+    """When anything but the hash's cost was last set, by whoever."""
+    roles: tuple[str, ...] = ()
+    valid_from: datetime | None = None
+    """None: always was."""
+    valid_until: datetime | None = None
+    """None: always will be; at that moment he is valid no more."""
+    must_change: bool = False
+    """Whether the next login begins with a new password."""
+    password_set: datetime | None = None
+
+    def is_valid(self, now: datetime) -> bool:
+        """Return whether he may log in at `now`, his password apart."""
+        begun = self.valid_from is None or now >= self.valid_from
+        over = self.valid_until is not None and now >= self.valid_until
+        return begun and not over and not self.disabled
+
+    def needs_new_password(self, now: datetime, days_max: int) -> bool:
+        """Return whether he must choose one; `days_max` is how old one may be, 0: as it likes."""
+        if not days_max or self.password_set is None:
+            return self.must_change
+        return self.must_change or now >= self.password_set + timedelta(days=days_max)
 
 
 def normalize_name(name: str) -> str:
@@ -72,20 +132,36 @@ def normalize_name(name: str) -> str:
 
 
 async def add_user(
-    engine: AsyncEngine, name: str, password: bytes, argon2: Argon2 | None = None
+    engine: AsyncEngine,
+    name: str,
+    password: bytes,
+    argon2: Argon2 | None = None,
+    terms: UserTerms = NO_TERMS,
 ) -> None:
     """Store a new user, enabled.
 
     Raises:
-        UsageError: `name` or `password` is unfit.
+        UsageError: `name`, `password` or `terms` are unfit.
         StateError: there is a user of that name, who is left as he is.
     """
     name = normalize_name(name)
+    given = terms.values()
     hashed = await _hash(password, argon2)
     now_s = int(time.time())
-    user = insert(USERS).values(
-        name=name, password_hash=hashed, disabled=False, created_s=now_s, changed_s=now_s
-    )
+    values = {
+        "name": name,
+        "password_hash": hashed,
+        "disabled": False,
+        "created_s": now_s,
+        "changed_s": now_s,
+        "password_s": now_s,
+        "roles": "",
+        "valid_from_s": 0,
+        "valid_until_s": 0,
+        "must_change": False,
+        **given,
+    }
+    user = insert(USERS).values(values)
     async with writing(engine) as connection:
         try:
             await connection.execute(user)
@@ -107,15 +183,44 @@ async def list_users(engine: AsyncEngine) -> list[User]:
 
 
 async def set_password(
-    engine: AsyncEngine, name: str, password: bytes, argon2: Argon2 | None = None
+    engine: AsyncEngine,
+    name: str,
+    password: bytes,
+    argon2: Argon2 | None = None,
+    *,
+    must_change: bool = False,
 ) -> None:
-    """Give a user a new password.
+    """Give a user a new password, which he may have to change at once.
 
     Raises:
         UsageError: `password` is unfit.
         StateError: there is no such user.
     """
-    await _change(engine, name, password_hash=await _hash(password, argon2))
+    hashed = await _hash(password, argon2)
+    now_s = int(time.time())
+    await _change(engine, name, password_hash=hashed, password_s=now_s, must_change=must_change)
+
+
+async def change_password(engine: AsyncEngine, user: User, password_hash: str) -> bool:
+    """Store what `user` chose himself; False: his password was changed meanwhile, and stands."""
+    now_s = int(time.time())
+    statement = (
+        update(USERS)
+        .where(USERS.c.name == user.name, USERS.c.password_hash == user.password_hash)
+        .values(password_hash=password_hash, password_s=now_s, must_change=False, changed_s=now_s)
+    )
+    async with writing(engine) as connection:
+        return (await connection.execute(statement)).rowcount == 1
+
+
+async def set_terms(engine: AsyncEngine, name: str, terms: UserTerms) -> None:
+    """Lay down what `terms` has about a user.
+
+    Raises:
+        UsageError: `terms` are unfit.
+        StateError: there is no such user.
+    """
+    await _change(engine, name, **terms.values())
 
 
 async def set_disabled(engine: AsyncEngine, name: str, disabled: bool) -> None:  # noqa: FBT001 - the value set
@@ -165,6 +270,11 @@ async def _read(engine: AsyncEngine, statement: Any) -> list[User]:
             disabled=row.disabled,
             created=datetime.fromtimestamp(row.created_s, UTC),
             changed=datetime.fromtimestamp(row.changed_s, UTC),
+            roles=tuple(row.roles.split()),
+            valid_from=_moment(row.valid_from_s),
+            valid_until=_moment(row.valid_until_s),
+            must_change=row.must_change,
+            password_set=datetime.fromtimestamp(row.password_s, UTC),
         )
         for row in rows
     ]
@@ -178,6 +288,24 @@ async def _change(engine: AsyncEngine, name: str, **values: object) -> None:
     async with writing(engine) as connection:
         result = await connection.execute(statement)
     _require_one(result.rowcount, name)
+
+
+def _moment(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _stored_roles(roles: Sequence[str]) -> str:
+    """Return roles as one column holds them: apart by spaces, each once.
+
+    Raises:
+        UsageError: one has no fit name, or there are too many.
+    """
+    for role in roles:
+        if not _ROLE.fullmatch(role):
+            raise UsageError(f"{role!r} is no role: write 1 to 64 of A-Z a-z 0-9 . _ -")
+    if len(set(roles)) > ROLES_MAX:
+        raise UsageError(f"a user has at most {ROLES_MAX} roles")
+    return " ".join(sorted(set(roles)))
 
 
 def _require_one(rows: int, name: str) -> None:

@@ -68,7 +68,7 @@ class Desk:
         pool = cast("HashingPool", self)
         self._policies = Policies(
             [PolicySettings(authenticators=("local",), tries=TRIES, login_timeout_s=20)],
-            {"local": Local(self._find, self._rehash, pool)},
+            {"local": Local(self, pool)},
             clock=lambda: EPOCH,
         )
 
@@ -104,12 +104,18 @@ class Desk:
         """Return False: every hash is of today's cost."""
         return False
 
-    async def _find(self, name: str) -> User | None:
+    async def find(self, name: str) -> User | None:
+        """Return the user of this name; all users of the world are alike."""
         if fault := self._ledger.state_fault():
             raise StateError(fault)
         if not name.startswith("user"):
             return None
         return User(name, name, disabled=False, created=EPOCH, changed=EPOCH)
 
-    async def _rehash(self, _user: User, _hash: str) -> None:
-        raise AssertionError("no hash is outdated here")
+    async def replace_hash(self, _user: User, _password_hash: str) -> None:
+        """Refuse: no hash is outdated here."""
+        raise AssertionError
+
+    async def change_password(self, _user: User, _password_hash: str) -> bool:
+        """Refuse: no password is to be changed here."""
+        raise AssertionError

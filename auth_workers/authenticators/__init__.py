@@ -11,7 +11,7 @@ for the caller and never counts against the user.  docs/authenticators.md has a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -25,11 +25,13 @@ from dialgate.passwords import PASSWORD_BYTES_MAX
 __all__ = [
     "Accepted",
     "Authenticator",
+    "Charge",
     "Login",
     "Measured",
     "Rejected",
     "Result",
     "Terms",
+    "TryBarred",
     "Unavailable",
     "ask",
 ]
@@ -92,21 +94,40 @@ class Unavailable:
 Result = Accepted | Rejected | Unavailable
 
 
+class TryBarred(Exception):
+    """A guess must not be checked: `Login.barred` says what its try has come to.  Let it pass."""
+
+
 class Login:
     """One try of a caller: the name that he gave, and what he is asked about it.
 
-    Several authenticators may judge the same try.  Invariant: a try's first question uses it up
-    before its answer is known, and the password is asked for once.
+    Several authenticators may judge the same try.  Invariants: a try's first question uses it up
+    before its answer is known, and its answer is charged to the user before anybody sees it; the
+    password is asked for once.
 
     Args:
         dialog: to ask him through.
         user: as typed, in the spelling in which names are stored (`dialgate.users`).
         terms: the policy's.
+        charge: charges the try; None where nobody counts.
     """
 
-    __slots__ = ("_password", "accepted", "charged", "dialog", "terms", "user")
+    __slots__ = (
+        "_charge",
+        "_password",
+        "accepted",
+        "afterwards",
+        "barred",
+        "charged",
+        "dialog",
+        "terms",
+        "ticket",
+        "user",
+    )
 
-    def __init__(self, dialog: Dialog, user: str, terms: Terms) -> None:
+    def __init__(
+        self, dialog: Dialog, user: str, terms: Terms, charge: Charge | None = None
+    ) -> None:
         self.dialog = dialog
         self.user = user
         self.terms = terms
@@ -114,6 +135,14 @@ class Login:
         """What authenticators that were asked before said, where all of a chain must accept."""
         self.charged = False
         """Whether this try is used up."""
+        self.ticket: object = None
+        """What whoever charged the try knows it by."""
+        self.barred: Rejected | Unavailable | None = None
+        """What the try has come to without being checked."""
+        self.afterwards: list[Callable[[], Awaitable[Rejected | None]]] = []
+        """What is to be done once all of the chain have accepted, as choosing a new password; it
+        may still reject."""
+        self._charge = charge
         self._password: bytes | None = None
 
     async def password(self) -> bytes:
@@ -143,13 +172,25 @@ class Login:
             timeout_s: for an answer that must come sooner than the policy asks.
 
         Raises:
+            TryBarred: the answer must not be checked; let it pass.
             TimeoutError, DialogEnded, DialogFault: of the dialog; let them pass.
         """
+        if self.barred is not None:
+            raise TryBarred
         answer_s = min(timeout_s or self.terms.answer_s, self.terms.answer_s)
-        charge, self.charged = not self.charged, True
-        return await self.dialog.receive(
-            prompt, echo=echo, timeout_s=answer_s, limit=limit, charge=charge
+        first, self.charged = not self.charged, True
+        answer = await self.dialog.receive(
+            prompt, echo=echo, timeout_s=answer_s, limit=limit, charge=first
         )
+        if first and self._charge is not None:
+            self.barred = await self._charge(self)
+            if self.barred is not None:
+                raise TryBarred
+        return answer
+
+
+Charge = Callable[[Login], Awaitable[Rejected | Unavailable | None]]
+"""Charges a try; None: its guess may be checked."""
 
 
 class Authenticator(Protocol):
@@ -164,6 +205,7 @@ class Authenticator(Protocol):
 
         Raises:
             BackendUnavailable: as `Unavailable`.
+            TryBarred: of the login; let it pass.
             TimeoutError, DialogEnded, DialogFault: of the dialog; let them pass.
         """
         ...
@@ -182,6 +224,7 @@ async def ask(authenticator: Authenticator, login: Login) -> Result:
     """Return what `authenticator` says of a try, one that can't be asked included.
 
     Raises:
+        TryBarred: of the login.
         TimeoutError, DialogEnded, DialogFault: of the dialog.
     """
     try:

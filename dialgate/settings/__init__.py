@@ -7,6 +7,7 @@ is made from there (`reference`).
 
 from __future__ import annotations
 
+from dialgate.settings.accounts import LockoutSettings, PasswordSettings
 from dialgate.settings.agent import AgentSettings, ServiceSettings
 from dialgate.settings.authenticators import AuthenticatorSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
@@ -33,7 +34,9 @@ __all__ = [
     "ClusterSettings",
     "Endpoint",
     "HostPort",
+    "LockoutSettings",
     "ModelSettings",
+    "PasswordSettings",
     "PolicySettings",
     "PortSettings",
     "Program",

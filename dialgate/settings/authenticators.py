@@ -14,13 +14,14 @@ from typing import Annotated, Final, Literal, NamedTuple
 from msgspec import Meta, Struct
 
 from dialgate.settings.endpoints import HostPort, parse_host_port
-from dialgate.settings.kinds import Label
+from dialgate.settings.kinds import Label, Text
 
 __all__ = [
     "ENTRY_POINTS",
     "KINDS",
     "AuthenticatorSettings",
     "LocalSettings",
+    "OneTimeCodeSettings",
     "Problem",
     "RadiusSettings",
     "kind_names",
@@ -67,6 +68,20 @@ class LocalSettings(AuthenticatorSettings, frozen=True, kw_only=True, forbid_unk
 
     kind: Literal["local"]
     """`local`."""
+
+
+class OneTimeCodeSettings(
+    AuthenticatorSettings, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """One-time codes of tokens: a second factor, behind another authenticator in a chain of `all`.
+
+    `dialgate users otp` hands the tokens out.
+    """
+
+    kind: Literal["otp"]
+    """`otp`."""
+    prompt: Text = "Code: "
+    """Asks for the code, which is not echoed."""
 
 
 class RadiusSettings(AuthenticatorSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,6 +161,7 @@ class RadiusSettings(AuthenticatorSettings, frozen=True, kw_only=True, forbid_un
 
 KINDS: Final[dict[str, type[AuthenticatorSettings]]] = {
     "local": LocalSettings,
+    "otp": OneTimeCodeSettings,
     "radius": RadiusSettings,
 }
 """Those that come with dialgate."""

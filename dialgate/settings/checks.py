@@ -63,6 +63,7 @@ def check_document(settings: Settings, findings: Findings) -> None:
     check_policies(settings, findings)
     for name, authenticator in settings.authenticators.items():
         findings.add(("authenticators", name), authenticator.problems())
+    _check_lockout(settings, findings)
 
 
 def _parsed(
@@ -180,3 +181,16 @@ def _check_services(settings: Settings, findings: Findings) -> None:
         elif not service.command[0].startswith("/"):
             what = f'"{service.command[0]}" is not a whole path'
             findings.fault((*path, "command", 0), what, "write it as /bin/login")
+
+
+def _check_lockout(settings: Settings, findings: Findings) -> None:
+    lockout = settings.lockout
+    if lockout.user_tries <= lockout.place_tries:
+        findings.fault(
+            ("lockout", "user_tries"),
+            f"is {lockout.user_tries}, so one caller could lock a user everywhere",
+            f"write more than place_tries, which is {lockout.place_tries}",
+        )
+    if lockout.wait_max_s < lockout.wait_s:
+        what = f"is {lockout.wait_max_s}, less than the first wait"
+        findings.fault(("lockout", "wait_max_s"), what, f"write at least {lockout.wait_s}")

@@ -7,6 +7,7 @@ from typing import Final, Literal, overload
 from msgspec import Struct, field
 
 from dialgate.errors import ConfigError, Fault
+from dialgate.settings.accounts import LockoutSettings, PasswordSettings
 from dialgate.settings.agent import AgentSettings, ServiceSettings
 from dialgate.settings.authenticators import AuthenticatorSettings
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
@@ -42,6 +43,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     turned away."""
     authenticators: dict[Name, AuthenticatorSettings] = {}
     """Sources of truth about users, by name."""
+    lockout: LockoutSettings = field(default_factory=LockoutSettings)
+    """When users have to wait after failed tries."""
+    passwords: PasswordSettings = field(default_factory=PasswordSettings)
+    """What local users' new passwords must be like."""
 
     @property
     def programs(self) -> tuple[Program, ...]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import FieldInfo
 
+from dialgate.settings.accounts import LockoutSettings, PasswordSettings
 from dialgate.settings.agent import AgentSettings, ServiceSettings
 from dialgate.settings.authenticators import KINDS
 from dialgate.settings.cluster import BrokerSettings, ClusterSettings
@@ -37,6 +38,8 @@ _TABLES: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[services.NAME]", ServiceSettings),
     ("[[policies]]", PolicySettings),
     *((f'[authenticators.NAME] kind = "{kind}"', settings) for kind, settings in KINDS.items()),
+    ("[lockout]", LockoutSettings),
+    ("[passwords]", PasswordSettings),
 )
 
 _HEAD: Final = """\

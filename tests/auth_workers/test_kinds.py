@@ -13,7 +13,8 @@ from auth_workers.authenticators.radius import Radius
 from auth_workers.hashing import HashingPool
 from auth_workers.kinds import Kind, Resources, open_authenticator
 from dialgate.errors import UsageError
-from dialgate.passwords import Argon2
+from dialgate.passwords import Argon2, PasswordRules
+from dialgate.sealing import ONE_TIME_CODES, Sealer
 from dialgate.settings.authenticators import (
     ENTRY_POINTS,
     KINDS,
@@ -28,7 +29,7 @@ from dialgate.state import open_state
 async def resources(tmp_path: Path) -> AsyncIterator[Resources]:
     state = await open_state(f"sqlite:///{tmp_path}/state.db")
     hashing = HashingPool(Argon2(memory_kib=8, passes=1), 1)
-    yield Resources(state, hashing)
+    yield Resources(state, hashing, Sealer(bytes(32), purpose=ONE_TIME_CODES), PasswordRules())
     hashing.close()
     await state.dispose()
 

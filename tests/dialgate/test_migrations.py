@@ -13,13 +13,22 @@ from dialgate.database import make_engine, parse_url
 from dialgate.migrations import chain
 from dialgate.passwords import Argon2
 from dialgate.state import open_state, reading, upgrade_state, writing
-from dialgate.tables import META, SCHEMA, SECRETS, USERS, metadata
+from dialgate.tables import META, SCHEMA, SECRETS, metadata
 from dialgate.users import find_user
 
 FIRST: Final = sa.MetaData()
 """The tables from before there were migrations."""
-for _table in (META, SECRETS, USERS):
+for _table in (META, SECRETS):
     _table.to_metadata(FIRST)
+FIRST_USERS: Final = sa.Table(
+    "users",
+    FIRST,
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("created_s", sa.BigInteger, nullable=False),
+    sa.Column("changed_s", sa.BigInteger, nullable=False),
+)
 
 ANN: Final = {
     "name": "ann",
@@ -64,7 +73,7 @@ async def test_a_state_from_before_the_migrations_keeps_its_users(state_url: str
         await connection.run_sync(FIRST.create_all)
         rows = [{"key": "product", "value": "dialgate"}, {"key": "schema", "value": "1"}]
         await connection.execute(sa.insert(META), rows)
-        await connection.execute(sa.insert(USERS), [ANN])
+        await connection.execute(sa.insert(FIRST_USERS), [ANN])
     await before.dispose()
 
     assert await upgrade_state(state_url) == ("0001", SCHEMA)
@@ -76,3 +85,5 @@ async def test_a_state_from_before_the_migrations_keeps_its_users(state_url: str
     await engine.dispose()
     assert ann is not None
     assert ann.password_hash == ANN["password_hash"]
+    assert (ann.roles, ann.must_change, ann.valid_from, ann.valid_until) == ((), False, None, None)
+    assert ann.password_set == ann.changed

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from dialgate.errors import StateError, UsageError
-from dialgate.passwords import Argon2, check_password
+from dialgate.passwords import Argon2, PasswordRules, check_password
 
 CHEAP: Final = Argon2(memory_kib=8, passes=1)
 
@@ -55,3 +55,24 @@ def test_what_cannot_be_typed_is_none(password: bytes) -> None:
         check_password(password)
 
     assert repr(password) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("password", "fault"),
+    [
+        ("correct horse", ""),
+        ("Pass-12", "8 characters"),
+        ("\u00e5\u00e5\u00e5\u00e5\u00e5\u00e5\u00e5\u00e5", "2 of: "),
+        ("\u00c5\u00e5\u00e5\u00e5\u00e5\u00e5\u00e5\u00e5", ""),
+        ("i am ANNa", "your name"),
+        ("bell\x07bell", "can't be typed"),
+        ("x" * 2000, "can't be typed"),
+    ],
+)
+def test_rules_say_what_is_to_be_done_better(password: str, fault: str) -> None:
+    rules = PasswordRules(length_min=8, classes_min=2)
+
+    said = rules.fault(password.encode(), "ann")
+
+    assert (fault in said) if fault else said == ""
+    assert password not in said

@@ -107,7 +107,7 @@ FAULTS = [
     (altered(("tries = 3", "tries = 11")),
      "39: policies[0].tries: is 11: write a whole number from 1 to 10"),
     (altered(('kind = "local"', 'kind = "ldap"')),
-     """41: authenticators.local.kind: is 'ldap': write "local" or "radius\""""),
+     """41: authenticators.local.kind: is 'ldap': write "local" or "otp" or "radius\""""),
     # a table that is none
     (altered(("[cluster]", "worker = 5\n[cluster]"), ("[worker]", "[services.w]"),
              ('name = "worker-1"', ""), ('brokers = ["tcp://127.0.0.1:7701"]', 'command = ["/x"]'),
@@ -327,3 +327,16 @@ def test_a_local_broker_on_another_machine_is_doubtful(tmp_path: Path) -> None:
         warning.key == "agent.local_brokers[0]" and "is not on this machine" in warning.what
         for warning in warnings
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ("[lockout]\nuser_tries = 5", "lockout.user_tries"),
+        ("[lockout]\nwait_s = 7200", "lockout.wait_max_s"),
+    ],
+)
+def test_a_lockout_that_turns_on_its_users_is_a_fault(lines: str, key: str, tmp_path: Path) -> None:
+    (fault,) = faults_of(write(tmp_path, f"{SAMPLE}\n{lines}\n"))
+
+    assert fault.split(": ")[1] == key

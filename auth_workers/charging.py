@@ -1,0 +1,153 @@
+"""Charges tries to users in the cluster's state, before anybody checks them.
+
+What a try is charged by and when a user has to wait are `dialgate.tries`' and `dialgate.lockout`'s.
+Here is what follows for the caller: one who is locked is rejected like one whose password is wrong,
+and while the state can't be asked nothing is decided.
+
+Invariants: no guess is checked that isn't charged, but for the few of break-glass users while the
+state is away, which are counted and alarmed.  A try of which nobody could say whether it was right
+locks nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_workers.authenticators import Accepted, Login, Rejected, Result, Unavailable
+from dialgate import tries
+from dialgate.codes import Winerror
+from dialgate.errors import StateError
+from dialgate.lockout import Limit
+from dialgate.settings import LockoutSettings
+from dialgate.tries import Place, Rules, Ticket
+
+__all__ = ["Charging", "place_of", "rules_of"]
+
+UNCHARGED_MAX: Final = 10
+"""Tries of break-glass users that a worker lets be checked in `UNCHARGED_S` without the state."""
+UNCHARGED_S: Final = 3600.0
+
+_LOCKED: Final = Winerror.ERROR_ACCOUNT_LOCKED_OUT.code
+
+log = structlog.get_logger()
+
+
+class Charging:
+    """The ledger of `auth_workers.login`, in the cluster's state.
+
+    Args:
+        state: the cluster's.
+        rules: when to let wait.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, state: AsyncEngine, rules: Rules, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.charged = 0
+        """Tries charged."""
+        self.barred = 0
+        """Tries that were not checked, since a lock held."""
+        self.locks = 0
+        """Locks that failed tries have set, of a user at one place or as a whole."""
+        self.uncharged = 0
+        """Tries of break-glass users that were checked while the state was away."""
+        self._state = state
+        self._rules = rules
+        self._clock = clock
+        self._uncharged: deque[float] = deque(maxlen=UNCHARGED_MAX)
+
+    async def charge(self, login: Login) -> Rejected | Unavailable | None:
+        """Charge the try; None: its guess may be checked."""
+        place = place_of(login)
+        break_glass = login.terms.break_glass
+        try:
+            ticket = await tries.charge(
+                self._state,
+                login.user,
+                place,
+                self._rules,
+                int(self._clock()),
+                break_glass=break_glass,
+            )
+        except StateError as error:
+            if break_glass and self._may_go_uncharged():
+                self.uncharged += 1
+                log.error("try not charged", user=login.user, place=str(place), reason=str(error))  # noqa: TRY400 - the reason says it all
+                return None
+            return Unavailable(str(error))
+        if ticket is None:
+            self.barred += 1
+            log.warning("user is locked", user=login.user, place=str(place))
+            return Rejected(_LOCKED)
+        self.charged += 1
+        login.ticket = ticket
+        return None
+
+    async def settle(self, login: Login, result: Result) -> Result:
+        """Take note of what a charged try came to; return that, or that it can't be noted."""
+        ticket = login.ticket
+        assert ticket is None or isinstance(ticket, Ticket)
+        now_s = int(self._clock())
+        try:
+            match result:
+                case Accepted() if ticket is not None:
+                    await tries.accept(self._state, ticket, now_s)
+                case Unavailable() if ticket is not None:
+                    await tries.take_back(self._state, ticket, self._rules, now_s)
+                case Rejected() if ticket is not None and ticket.locks:
+                    self.locks += ticket.locks
+                    log.warning("user locked", user=login.user, place=ticket.place)
+                case _:
+                    pass
+        except StateError as error:
+            if not login.terms.break_glass:
+                return Unavailable(str(error))
+        return result
+
+    async def forget_old(self) -> None:
+        """Drop what has no effect any more.
+
+        Raises:
+            StateError: the state can't be asked.
+        """
+        await tries.forget_old(self._state, self._rules, int(self._clock()))
+
+    def _may_go_uncharged(self) -> bool:
+        """Return whether a try may be checked without the state; that counts as one."""
+        now = self._clock()
+        full = len(self._uncharged) == UNCHARGED_MAX
+        if full and now < self._uncharged[0] + UNCHARGED_S:
+            return False
+        self._uncharged.append(now)
+        return True
+
+
+def place_of(login: Login) -> Place:
+    """Return where the caller of `login` comes from."""
+    dialog = login.dialog
+    return Place(dialog.facts.caller, dialog.facts.agent, dialog.hport)
+
+
+def rules_of(lockout: LockoutSettings) -> Rules:
+    """Return the rules that the table `[lockout]` lays down."""
+
+    def limit(number: int) -> Limit:
+        return Limit(
+            tries=number,
+            wait_s=lockout.wait_s,
+            wait_max_s=lockout.wait_max_s,
+            forget_s=lockout.forget_s,
+        )
+
+    return Rules(
+        place=limit(lockout.place_tries),
+        user=limit(lockout.user_tries),
+        number_known_s=lockout.number_known_s,
+    )
