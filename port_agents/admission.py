@@ -11,6 +11,7 @@ caller gets none, rather than one that somebody else was to have.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from port_agents.call import Call, Disconnect
 from port_agents.dialog_actions import Verdict
 from port_agents.line_actions import Admission, LineSettings, ServiceLimits
 
-__all__ = ["LAST_WORD_BYTES_MAX", "Stay", "admit", "last_word"]
+__all__ = ["LAST_WORD_BYTES_MAX", "Stay", "admit", "is_same_user", "last_word"]
 
 LAST_WORD_BYTES_MAX: Final = 512
 """Longest last word, so that it leaves before the hang-up at 2400 bit/s."""
@@ -56,6 +57,17 @@ def last_word(verdict: Verdict) -> tuple[Disconnect, bytes]:
     text = verdict.attributes.get("message", "" if refused else _NO_DECISION)
     reason = Disconnect.REFUSED if refused else Disconnect.UNDECIDED
     return reason, _line(text) if isinstance(text, str) else b""
+
+
+def is_same_user(verdict: Verdict, name: str) -> bool:
+    """Return whether a service that calls its user `name` means the one that was admitted.
+
+    Upper and lower case differ, as everywhere; with the verdict's domain before it the name is the
+    same, too (rashost.md, rule 5).
+    """
+    name = unicodedata.normalize("NFC", name)
+    whole = f"{verdict.domain}\\{verdict.username}"
+    return name == verdict.username or (bool(verdict.domain) and name == whole)
 
 
 class Stay:

@@ -200,6 +200,12 @@ class Agent:
         line = self.lines[hport]
         return self._did(line, line.service_ended(failure, now), now)
 
+    def service_user(self, hport: str, name: str, now: float) -> tuple[bool, list[Action]]:
+        """Take the name that a port's service knows its caller by; return whether it is his."""
+        line = self.lines[hport]
+        same, actions = line.service_user(name, now)
+        return same, self._did(line, actions, now)
+
     # Time.
 
     def tick(self, now: float) -> list[Action]:

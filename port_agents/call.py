@@ -37,6 +37,8 @@ class Disconnect(StrEnum):
     SERVICE_ENDED = "service-ended"
     SERVICE_FAILED = "service-failed"
     """The service could not be started."""
+    USER_MISMATCH = "user-mismatch"
+    """The service knows the caller as another user than the one that was admitted."""
     SESSION_TIMEOUT = "session-timeout"
     IDLE_TIMEOUT = "idle-timeout"
     OPERATOR = "operator"

@@ -67,3 +67,5 @@ class AgentCounters:
     """When the last of them was, by the agent's clock; None: there was none."""
     calls: Counter[str] = field(default_factory=Counter)
     """Calls over, by disconnect reason."""
+    service_users: Counter[str] = field(default_factory=Counter)
+    """Users that services named: same, other, or refused unheard."""

@@ -24,14 +24,26 @@ __all__ = ["service_environment", "start_service"]
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+NOBODY: Final[Mapping[str, str]] = {}
+"""No contact: the program is not heard."""
+
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NO_NAME: Final = re.compile(r"[^A-Z0-9_]")
 
 
 async def start_service(
-    settings: ServiceSettings, admission: Admission, listener: ServiceListener
+    settings: ServiceSettings,
+    admission: Admission,
+    listener: ServiceListener,
+    contact: Mapping[str, str] = NOBODY,
 ) -> Service:
     """Start what `settings` name for an admitted caller.
+
+    Args:
+        settings: the service's.
+        admission: who the caller is.
+        listener: who hears of the service.
+        contact: variables that tell a program where to name its user.
 
     Raises:
         ServiceError: it can't be started, or not for this caller.
@@ -41,7 +53,7 @@ async def start_service(
         return await connect_console(
             console.host, console.port, settings.connect_timeout_s, listener
         )
-    environment = service_environment(admission, settings.term)
+    environment = {**service_environment(admission, settings.term), **contact}
     return start_command(settings.command, environment, listener)
 
 

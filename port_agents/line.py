@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from dialgate.codes import Code, Raserror
+from port_agents.admission import is_same_user
 from port_agents.call import Disconnect
 from port_agents.counters import Again, AgentCounters
 from port_agents.dialog_actions import Route
@@ -33,6 +34,7 @@ from port_agents.modem_actions import ModemLines, ModemState
 __all__ = ["Line"]
 
 _CONNECTING: Final = frozenset({ModemState.ANSWERING, ModemState.HANGING_UP})
+_OTHER_USER: Final = Raserror.ERROR_AUTHENTICATION_FAILURE.code
 _CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
 
 DOWN_S: Final = 10.0
@@ -153,6 +155,18 @@ class Line(LineCall):
             word = b"\r\nThe service is not available, try again later\r\n" if failure else b""
             actions = self._last_word(reason, word, now)
         return self._settled(actions, now)
+
+    def service_user(self, name: str, now: float) -> tuple[bool, list[Action]]:
+        """Take the name that the service knows its caller by.
+
+        Return whether it is the one that was admitted; if not, the call is ended (rule 5).
+        """
+        outcome = None if self.call is None else self.call.dialog
+        if self.stage is not Stage.ONLINE or outcome is None or outcome.verdict is None:
+            return False, []
+        if is_same_user(outcome.verdict, name):
+            return True, []
+        return False, self.cut(Disconnect.USER_MISMATCH, _OTHER_USER, now)
 
     # Operators.
 

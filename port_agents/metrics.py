@@ -25,6 +25,7 @@ from port_agents.spool import Spool
 
 __all__ = ["AgentMetrics", "new_counters"]
 
+_CLAIMS: Final = ("same", "other", "refused")
 _OUTCOMES: Final = ("success", "failure", "error", "ended")
 _LOSSES: Final = ("silence", "send failed", "bye", "no session at broker", "no welcome", "refused")
 """A link's reasons for the end of a session."""
@@ -89,6 +90,12 @@ class AgentMetrics(Collector):
             "Times that a modem could not be made ready.",
             [],
             [((), sum(line.modem.counters.faults for line in lines))],
+        )
+        yield counter(
+            "dialgate_agent_service_users_total",
+            "Users that services named: the one admitted, another, or refused unheard.",
+            ["outcome"],
+            [((outcome,), counters.service_users[outcome]) for outcome in _CLAIMS],
         )
         yield counter(
             "dialgate_agent_bytes_lost_total",

@@ -72,6 +72,9 @@ class PortEvents(Protocol):
     def service_output(self, hport: str, data: bytes) -> None:
         """Take what the service says."""
 
+    def expect_user(self, hport: str) -> Mapping[str, str]:
+        """Return variables that tell a service which starts now where to name its user."""
+
     def service_ended(self, hport: str, failure: str) -> None:
         """Hear that the service is gone; `failure`: why it could not be started."""
 
@@ -281,7 +284,10 @@ class Port:
         service: Service | None = None
         try:
             service = await start_service(
-                self._settings_of(start.name), start.admission, _ServiceEvents(self)
+                self._settings_of(start.name),
+                start.admission,
+                _ServiceEvents(self),
+                self._events.expect_user(self.hport),
             )
             self._service = service
             if self._device is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 import structlog
@@ -38,6 +38,7 @@ from port_agents.line_settings import line_settings
 from port_agents.metrics import AgentMetrics, new_counters
 from port_agents.modem_actions import ModemLines
 from port_agents.port import Port
+from port_agents.service_users import ServiceUsers
 from port_agents.spool import Spool
 
 __all__ = ["main"]
@@ -68,7 +69,10 @@ async def serve(settings: Settings, life: Life) -> None:
                 app = http.build_app(
                     registry=new_registry(shell.metrics), ready=shell.why_not_ready
                 )
-                async with http.serve(app, require(settings, "agent").http):
+                async with (
+                    http.serve(app, require(settings, "agent").http),
+                    shell.service_users.serving(),
+                ):
                     # Now ports and addresses are ours: no other agent can be having those calls.
                     await shell.end_interrupted_calls()
                     shell.start()
@@ -128,6 +132,9 @@ class Shell:
             self._links.links,
             spool,
             lambda: sum(port.bytes_lost for port in self._ports.values()),
+        )
+        self.service_users: Final = ServiceUsers(
+            agent.service_socket_path, self._judge_user, self._agent.counters.service_users
         )
 
     # Life.
@@ -225,8 +232,19 @@ class Shell:
         """Tell the core what a service said."""
         self.perform(self._agent.service_output(hport, data, time.monotonic()))
 
+    def expect_user(self, hport: str) -> Mapping[str, str]:
+        """Return where a service that starts now may name its user."""
+        return self.service_users.expect(hport)
+
+    def _judge_user(self, hport: str, name: str) -> bool:
+        """Tell the core whom a service knows its caller as; return whether that is right."""
+        same, actions = self._agent.service_user(hport, name, time.monotonic())
+        self.perform(actions)
+        return same
+
     def service_ended(self, hport: str, failure: str) -> None:
         """Tell the core that a service is gone."""
+        self.service_users.forget(hport)
         self.perform(self._agent.service_ended(hport, failure, time.monotonic()))
 
     def call_began(self, hport: str, call: Call) -> None:

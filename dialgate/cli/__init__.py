@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "users": Command("users", "add, list, change and remove local users"),
     "state": Command("state", "upgrade the tables of the cluster's state"),
     "policy": Command("policy", "explain which policy a call falls under"),
+    "service": Command("service", "say, as a service, who the caller is"),
     "status": Command("observe", "show the broker and the sums of what it knows"),
     "agents": Command("observe", "show the port agents"),
     "workers": Command("observe", "show the auth workers"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path, PurePath
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from dialgate.settings.kinds import Glob, Name, Timeout
 from dialgate.settings.lines import PORTS_MAX, BankSettings, PortSettings, placed_in_bank
-from dialgate.settings.locator import Path
+from dialgate.settings.locator import Path as Place
 
 __all__ = ["AgentSettings", "ServiceSettings"]
 
@@ -30,6 +31,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Address of metrics and health."""
     spool: str = "/var/lib/dialgate/spool.db"
     """File that keeps the calls' records until a broker has stored them."""
+    service_socket: str = ""
+    """Unix socket at which services name their users (`dialgate service user`). Empty: beside the
+    spool, as `/var/lib/dialgate/spool.sock`."""
     insecure: bool = False
     """Speak without CURVE. Allowed with brokers on loopback addresses only."""
     dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600
@@ -44,11 +48,16 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Ports by the row, each row a `[[agent.banks]]` table."""
 
     @property
+    def service_socket_path(self) -> Path:
+        """Where services name their users."""
+        return Path(self.service_socket or PurePath(self.spool).with_suffix(".sock"))
+
+    @property
     def lines(self) -> tuple[PortSettings, ...]:
         """All ports: the single ones, then those of the banks."""
         return tuple(port for _, port in self.placed_lines())
 
-    def placed_lines(self) -> Iterator[tuple[Path, PortSettings]]:
+    def placed_lines(self) -> Iterator[tuple[Place, PortSettings]]:
         """Yield all ports, each with the table that it comes from."""
         for index, port in enumerate(self.ports):
             yield ("agent", "ports", index), port

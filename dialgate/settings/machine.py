@@ -14,9 +14,11 @@ from typing import TypeVar
 
 from dialgate.errors import KeyFileError
 from dialgate.keys import Directory, load_directory, load_pool_key, load_secret
+from dialgate.settings.agent import AgentSettings
 from dialgate.settings.checks import curve_endpoints
 from dialgate.settings.devices import serial_device_fault
 from dialgate.settings.document import Program, Settings
+from dialgate.settings.endpoints import IPC_PATH_MAX
 from dialgate.settings.findings import Findings
 from dialgate.settings.locator import Path
 
@@ -37,6 +39,7 @@ def check_machine(settings: Settings, programs: Collection[Program], findings: F
             findings.add(("authenticators", name), authenticator.machine_problems())
     if "agent" in programs and settings.agent is not None:
         _check_writable(File(settings.agent.spool), ("agent", "spool"), findings)
+        _check_service_socket(settings.agent, findings)
         _check_devices(settings, findings)
         _check_commands(settings, findings)
     if "broker" in programs and settings.broker and settings.broker.operator_token_file:
@@ -67,6 +70,16 @@ def _check_token(file: File, path: Path, findings: Findings) -> None:
             findings.fault(path, f"{file} is empty", "write a long random word into it")
     except (OSError, UnicodeDecodeError) as error:
         findings.fault(path, f"{file} can't be read ({error})", "write a long random word into it")
+
+
+def _check_service_socket(agent: AgentSettings, findings: Findings) -> None:
+    path: Path = ("agent", "service_socket")
+    socket = agent.service_socket_path
+    if agent.service_socket:
+        _check_writable(socket, path, findings)
+    if len(os.fsencode(socket)) > IPC_PATH_MAX:
+        what = f"{socket} is longer than the {IPC_PATH_MAX} bytes that a socket's path may have"
+        findings.fault(path, what, "name a shorter path")
 
 
 def _check_devices(settings: Settings, findings: Findings) -> None:

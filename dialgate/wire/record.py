@@ -60,7 +60,7 @@ class DialogFacts(Body, frozen=True, kw_only=True):
     domain: Annotated[str, Meta(max_length=USERNAME_BYTES_MAX)] = ""
     code: WireCode = NO_ERROR
     """Of an error verdict; without a verdict, why the dialog was ended."""
-    attributes: Annotated[dict[str, str | int], Meta(max_length=ATTRIBUTES_MAX)] = {}  # noqa: RUF012 - msgspec copies it
+    attributes: Annotated[dict[str, str | int | bool], Meta(max_length=ATTRIBUTES_MAX)] = {}  # noqa: RUF012 - msgspec copies it
     """Those of the verdict that are text, numbers or booleans."""
     local: bool = False
     """Whether a broker on the site's own machine had it, as no other answered."""

@@ -9,7 +9,7 @@ import pytest
 
 from dialgate.codes import NO_ERROR, Winerror
 from dialgate.wire.bodies import ERROR, FAILURE, SUCCESS
-from port_agents.admission import LAST_WORD_BYTES_MAX, Stay, admit, last_word
+from port_agents.admission import LAST_WORD_BYTES_MAX, Stay, admit, is_same_user, last_word
 from port_agents.call import Call, Disconnect
 from port_agents.dialog_actions import Verdict
 from tests.port_agents.line_bench import SETTINGS
@@ -81,3 +81,23 @@ def test_what_a_worker_says_of_a_user_stays_out_of_reprs() -> None:
     _, admission = admit(SETTINGS, Call(bytes(16), 0.0), verdict)
 
     assert "xyzzy" not in repr(verdict) + repr(admission)
+
+
+@pytest.mark.parametrize(
+    ("domain", "name", "same"),
+    [
+        ("", "zo\u00eb", True),
+        ("", "zoe\u0308", True),
+        ("", "Zo\u00eb", False),
+        ("", "zo\u00eb ", False),
+        ("", "\\zo\u00eb", False),
+        ("NORTH", "zo\u00eb", True),
+        ("NORTH", "NORTH\\zo\u00eb", True),
+        ("NORTH", "SOUTH\\zo\u00eb", False),
+        ("NORTH", "", False),
+    ],
+)
+def test_a_services_user_is_the_admitted_one_by_name_or_by_domain_and_name(
+    domain: str, name: str, same: bool
+) -> None:
+    assert is_same_user(Verdict(SUCCESS, NO_ERROR, "zo\u00eb", domain), name) is same

@@ -1,4 +1,4 @@
-"""Who calls, and what a port makes of it before it answers: numbers that it lets ring."""
+"""Who calls: numbers that a port lets ring, and users whom a service knows otherwise."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from dialgate.codes import Raserror
 from dialgate.wire.bodies import Facts
 from dialgate.wire.body_codec import decode_body
 from port_agents.call import Disconnect
 from port_agents.line_actions import LineSettings, LineState
 from port_agents.simulated_modem_actions import IncomingCall
-from tests.port_agents.line_bench import SETTINGS, called, ready
+from tests.port_agents.line_bench import SETTINGS, called, online, ready
 
 
 def refusing(*patterns: str, **modem: Any) -> LineSettings:
@@ -77,3 +78,44 @@ def test_the_lines_own_number_is_told_to_policies_as_the_called_one() -> None:
 
     assert bench.line.dialog is not None
     assert decode_body(bench.line.dialog._facts, Facts).called == "800100"
+
+
+# The service's word (rashost.md, rule 5).
+
+
+def test_a_service_that_names_the_user_who_was_admitted_changes_nothing() -> None:
+    bench = online()
+    bench.take()
+
+    assert bench.line.service_user("ann", bench.now) == (True, [])
+    assert bench.line.state is LineState.ONLINE
+
+
+def test_r5_a_service_that_names_another_user_ends_the_call() -> None:
+    bench = online()
+    bench.take()
+
+    same, actions = bench.line.service_user("eve", bench.now)
+    bench.do(actions)
+    bench.service_ends()
+    bench.wait(15)
+
+    assert not same
+    assert bench.take() == [
+        "stop",
+        "hanging-up user-mismatch",
+        "record stop user-mismatch",
+        "idle",
+    ]
+    assert bench.records[-1][1].code == Raserror.ERROR_AUTHENTICATION_FAILURE.code
+
+
+@pytest.mark.parametrize("stage", ["login", "over"])
+def test_a_word_about_a_caller_who_is_at_no_service_is_not_his(stage: str) -> None:
+    bench = called() if stage == "login" else online()
+    if stage == "over":
+        bench.hang_up()
+    before = bench.line.state
+
+    assert bench.line.service_user("ann", bench.now) == (False, [])
+    assert bench.line.state is before

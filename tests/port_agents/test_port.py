@@ -82,6 +82,9 @@ class Agent:
         self.said += data
         self._changed.set()
 
+    def expect_user(self, hport: str) -> dict[str, str]:
+        return {}
+
     def service_ended(self, hport: str, failure: str) -> None:
         self._note("ended", hport, failure)
 

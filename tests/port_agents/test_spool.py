@@ -48,7 +48,16 @@ FACTS = CallFacts(
     connect_text="CONNECT 33600",
     rang_at=1000.0,
     connected_at=1010.5,
-    dialogs=(DialogFacts(dialog="00" * 16, attempts=1, tries=2, verdict="success", user="kari"),),
+    dialogs=(
+        DialogFacts(
+            dialog="00" * 16,
+            attempts=1,
+            tries=2,
+            verdict="success",
+            user="kari",
+            attributes={"class": "field", "hops": 2, "break_glass": True},
+        ),
+    ),
     service="console",
     bytes_in=12,
     bytes_out=345,
