@@ -14,6 +14,8 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from msgspec import UNSET
+
 from broker.breach import Breach
 from broker.counts import Counts
 from broker.entries import Entry
@@ -60,10 +62,13 @@ class Line(NamedTuple):
     reason: str
     since: float
     """Broker's clock when it came into that state."""
+    detail: Fields = {}  # noqa: RUF012 - never changed
+    """What the agent tells beyond that."""
 
     def fields(self, now: float) -> Fields:
         """Return the line as observers get it."""
         return {
+            **self.detail,
             "agent": self.agent,
             "site": self.site,
             "instance": self.instance.hex(),
@@ -149,6 +154,7 @@ class Board:
                 each.state,
                 each.reason,
                 since,
+                {} if each.detail is UNSET else each.detail,
             )
             known[each.hport] = line
             self._changed("line", line.fields(now))

@@ -24,14 +24,14 @@ from dialgate.wire.bodies import Command, End, Welcome
 from dialgate.wire.body_codec import decode_body, encode
 from dialgate.wire.verbs import Verb
 from port_agents.agent_actions import Action, Finished, OnPort
+from port_agents.agent_ports import PortInputs
 from port_agents.brokers import NEXT_S, Brokers, LinkAction
 from port_agents.call import Disconnect
 from port_agents.counters import Again, AgentCounters, Drop
 from port_agents.dialog_actions import Route, Unserved
 from port_agents.line import Line
 from port_agents.line_actions import Action as LineAction
-from port_agents.line_actions import Closure, LineChanged, LineSettings
-from port_agents.modem_actions import ModemLines
+from port_agents.line_actions import LineChanged, LineSettings
 from port_agents.orders import Orders
 from port_agents.reports import lines_messages
 
@@ -42,7 +42,7 @@ _ANSWERED: Final = frozenset({Verb.SEND, Verb.RECEIVE, Verb.COMPLETE})
 _STOPPED: Final = Winerror.ERROR_SHUTDOWN_IN_PROGRESS.code
 
 
-class Agent:
+class Agent(PortInputs):
     """An agent.  Each input returns the actions to perform, in order.
 
     Args:
@@ -61,7 +61,7 @@ class Agent:
     ) -> None:
         self.brokers: Final = brokers
         self.counters: Final = counters
-        self.lines: Final[Mapping[str, Line]] = {
+        self.lines: Mapping[str, Line] = {
             settings.hport: Line(settings, counters, new_id) for settings in lines
         }
         self._actions: list[Action] = []
@@ -147,64 +147,12 @@ class Agent:
             return self._done(now, handler(self, session, body, now))
         return self._done(now)
 
-    # Ports.
-
-    def opened(self, hport: str, lines: ModemLines | None, now: float) -> list[Action]:
-        """Take note that a port's device is open."""
-        line = self.lines[hport]
-        return self._did(line, line.opened(lines, now), now)
-
-    def closed(self, hport: str, reason: str, now: float) -> list[Action]:
-        """Take note that a port's device is gone, or did not open."""
-        line = self.lines[hport]
-        return self._did(line, line.closed(reason, now), now)
-
-    def receive(self, hport: str, data: bytes, now: float) -> list[Action]:
-        """Take what was read from a port."""
-        line = self.lines[hport]
-        return self._did(line, line.receive(data, now), now)
-
-    def lines_changed(self, hport: str, lines: ModemLines, now: float) -> list[Action]:
-        """Take a port's modem lines."""
-        line = self.lines[hport]
-        return self._did(line, line.lines_changed(lines, now), now)
-
-    def drained(self, hport: str, now: float) -> list[Action]:
-        """Take note that all that was written to a port has left."""
-        line = self.lines[hport]
-        return self._did(line, line.drained(now), now)
-
-    def hook_ended(self, hport: str, failure: str, now: float) -> list[Action]:
-        """Take note that a port's hook has ended; `failure` says why it did not work."""
-        line = self.lines[hport]
-        return self._did(line, line.hook_ended(failure, now), now)
-
-    def restore(self, closures: Mapping[str, Closure]) -> None:
-        """Close the ports that operators closed in an earlier run; before `start`."""
-        for hport, closure in closures.items():
-            if hport in self.lines:
-                self.lines[hport].restore(closure)
+    # Ports; the rest is inherited.
 
     def closure_kept(self, hport: str, code: Code, now: float) -> list[Action]:
         """Take note that a closure is on the disk, or with an error code that it is not."""
         self._orders.kept(self.lines[hport], code)
         return self._done(now)
-
-    def service_output(self, hport: str, data: bytes, now: float) -> list[Action]:
-        """Take what a port's service says."""
-        line = self.lines[hport]
-        return self._did(line, line.service_output(data, now), now)
-
-    def service_ended(self, hport: str, failure: str, now: float) -> list[Action]:
-        """Take note that a port's service is gone; `failure` says why it could not be started."""
-        line = self.lines[hport]
-        return self._did(line, line.service_ended(failure, now), now)
-
-    def service_user(self, hport: str, name: str, now: float) -> tuple[bool, list[Action]]:
-        """Take the name that a port's service knows its caller by; return whether it is his."""
-        line = self.lines[hport]
-        same, actions = line.service_user(name, now)
-        return same, self._did(line, actions, now)
 
     # Time.
 
@@ -325,10 +273,6 @@ class Agent:
             self._emit(Transmit(home.session, message))
 
     # After every input.
-
-    def _did(self, line: Line, actions: Iterable[LineAction], now: float) -> list[Action]:
-        self._perform(line, actions, now)
-        return self._done(now)
 
     def _perform(self, line: Line, actions: Iterable[LineAction], now: float) -> None:
         """Pass on what `line` wants, and keep in step with it."""

@@ -44,7 +44,7 @@ class Disconnect(StrEnum):
     OPERATOR = "operator"
     PORT_FAULT = "port-fault"
     AGENT_STOPPED = "agent-stopped"
-    AGENT_DIED = "agent-died"
+    AGENT_RESTART = "agent-restart"
     """The agent was killed, or its machine; its next start says so of the calls it then had."""
 
 

@@ -60,7 +60,7 @@ def stop_of_interrupted(
         record: 16 bytes, never used before.
         made_at: the wall clock, seconds since 1970.
     """
-    last = msgspec.structs.replace(facts, disconnect=Disconnect.AGENT_DIED.value)
+    last = msgspec.structs.replace(facts, disconnect=Disconnect.AGENT_RESTART.value)
     return CallRecord(record=record, call=call, kind="stop", made_at=made_at, facts=last)
 
 

@@ -36,6 +36,10 @@ HUNG_UP_POLL_S: Final = 0.02
 ROWS_COLUMNS: Final = (24, 80)
 
 _STDERR: Final = 2
+_LEASH: Final = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
+"""Kills the program when the agent is gone, whatever it does about its terminal's hang-up.
+
+A program that changes its user loses the leash (prctl(2)); the next agent's start ends it."""
 _DEFAULT_SIGNALS: Final = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -66,9 +70,14 @@ def start_command(
 
 
 def _spawn(argv: Sequence[str], environment: Mapping[str, str], terminal: str) -> int:
+    # setpriv says of a missing program what only the caller would read.
+    if not os.access(argv[0], os.X_OK):
+        number = errno.EACCES if Path(argv[0]).exists() else errno.ENOENT
+        raise OSError(number, os.strerror(number))
+    command = [*_LEASH, *argv] if Path(_LEASH[0]).exists() else list(argv)
     return os.posix_spawn(
-        argv[0],
-        list(argv),
+        command[0],
+        command,
         environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0),

@@ -30,6 +30,7 @@ from port_agents.line_actions import (
 )
 from port_agents.line_call import LineCall, Stage
 from port_agents.modem_actions import ModemLines, ModemState
+from port_agents.port_history import PortHistory
 
 __all__ = ["Line"]
 
@@ -60,6 +61,7 @@ class Line(LineCall):
         self._down_since: float | None = None
         """Since when there is no broker."""
         self._is_busy = False
+        self.history: Final = PortHistory()
         self._is_known = False
         """Whether the device was opened, or could not be."""
         self._last_disconnect = ""
@@ -195,6 +197,10 @@ class Line(LineCall):
         self.closure = None
         return self._settled([KeepClosure(None)], now)
 
+    def distrust(self) -> None:
+        """Hang up before all else when the device is opened: an earlier run left a call on it."""
+        self.modem.distrust()
+
     def restore(self, closure: Closure) -> None:
         """Be as closed as an earlier run of the agent was; before the device is opened."""
         self.closure = closure
@@ -250,6 +256,7 @@ class Line(LineCall):
             assert call.disconnect is not None, "what ends a call says why"
             self._counters.calls[call.disconnect] += 1
             actions.append(Record("stop", replace(call)))
+            self.history.over(call)
             self._last_disconnect = str(call.disconnect)
             self.call = None
             self.stage = Stage.NONE

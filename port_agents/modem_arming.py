@@ -60,6 +60,8 @@ class ModemArming(ModemLadder):
         """Whether the line is to be off-hook."""
         self._asked_at = 0.0
         """When the last command went out."""
+        self._is_distrusted = False
+        """Whether an earlier run left a call on the line."""
         self._said = b""
         """The last line that came since and was no result."""
 
@@ -67,6 +69,10 @@ class ModemArming(ModemLadder):
     def is_asking(self) -> bool:
         """Whether the result of a probe, or of going off-hook, is awaited."""
         return self._step in {Step.PROBE, Step.GOING_OFF}
+
+    def distrust(self) -> None:
+        """Hang up first when the device is opened, whatever its lines say."""
+        self._is_distrusted = True
 
     # Orders.
 
@@ -220,6 +226,7 @@ class ModemArming(ModemLadder):
     def _start(self, now: float, *, drops_dtr: bool = False) -> list[Action]:
         """Bring a modem of which nothing is known to IDLE; a call of an earlier run may be up."""
         self._after_call = False
+        drops_dtr, self._is_distrusted = drops_dtr or self._is_distrusted, False
         if self._watches_dcd and not self._has_carrier and not drops_dtr:
             return self._settle(now)
         return self._drop_carrier(now)

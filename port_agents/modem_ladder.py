@@ -60,6 +60,11 @@ class ModemLadder(ABC):
         """Times that the device was gone or did not open, since the modem was last armed."""
 
     @property
+    def lines(self) -> ModemLines | None:
+        """The modem lines as last seen; None: there are none, or it is not known yet."""
+        return self._lines
+
+    @property
     def state(self) -> ModemState:
         """Where the modem stands."""
         return self._step.state

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-__all__ = ["KILL_S", "end_session", "session_members"]
+__all__ = ["KILL_S", "end_session", "kill_left_over", "session_members"]
 
 KILL_S: Final = 1.0
 """How long killed processes may take to be gone; longer only in uninterruptible sleep."""
@@ -40,6 +41,52 @@ async def end_session(session: int, grace_s: float) -> bool:
     if await _gone(session, grace_s, kill=False):
         return True
     return await _gone(session, KILL_S, kill=True)
+
+
+async def kill_left_over(calls: Collection[bytes]) -> int:
+    """Kill what an earlier run started for `calls` and that is still there; return how many.
+
+    A service has its call's id in its environment.  Killed are all processes that have one of these
+    ids there, the sessions that they lead, and whatever descends from them, such as the shell of
+    a login, whose environment is its own.
+    """
+    marks = [b"DIALGATE_CALL_ID=" + call.hex().encode() for call in calls]
+    killed: set[int] = set()
+    deadline = asyncio.get_running_loop().time() + KILL_S
+    while marks and (left := await asyncio.to_thread(_left_over, marks)):
+        killed |= left
+        _signal(list(left), signal.SIGKILL)
+        if asyncio.get_running_loop().time() >= deadline:
+            break
+        await asyncio.sleep(POLL_S)
+    return len(killed)
+
+
+def _left_over(marks: Collection[bytes]) -> set[int]:
+    """Return the live processes that have a mark, lead or are led by one that has, or descend."""
+    alive = [int(e.name) for e in _PROC.iterdir() if e.name.isdecimal() and _is_alive(e)]
+    found = {process for process in alive if not set(marks).isdisjoint(_environment(process))}
+    sessions = {_session_of(process) for process in found} - {0, os.getsid(0)}
+    found |= {process for process in alive if _session_of(process) in sessions}
+    parents = {process: _parent_of(process) for process in alive}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
+
+
+def _environment(process: int) -> list[bytes]:
+    try:
+        return (_PROC / str(process) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _parent_of(process: int) -> int:
+    try:
+        _, _, fields = (_PROC / str(process) / "stat").read_bytes().rpartition(b") ")
+    except OSError:
+        return 0
+    return int(fields.split()[1])
 
 
 async def _gone(session: int, bound_s: float, *, kill: bool) -> bool:

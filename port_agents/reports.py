@@ -16,10 +16,11 @@ from dialgate.wire.bodies import LineState as LineReport
 from dialgate.wire.body_codec import encode
 from dialgate.wire.verbs import Verb
 from port_agents.line import Line
+from port_agents.port_history import detail_of
 
 __all__ = ["LINES_PER_MESSAGE", "REASON_CHARS_MAX", "lines_messages"]
 
-LINES_PER_MESSAGE: Final = 12
+LINES_PER_MESSAGE: Final = 6
 REASON_CHARS_MAX: Final = 256
 
 
@@ -38,4 +39,7 @@ def _report(line: Line, now: float) -> LineReport:
         state=line.state.value,
         reason=line.reason[:REASON_CHARS_MAX],
         since_ms=max(0, int(since_s * 1000)),
+        detail=detail_of(
+            line.history, line.modem.lines, line.modem.answers, line.modem.counters, now
+        ),
     )

@@ -38,6 +38,7 @@ from port_agents.line_settings import line_settings
 from port_agents.metrics import AgentMetrics, new_counters
 from port_agents.modem_actions import ModemLines
 from port_agents.port import Port
+from port_agents.processes import kill_left_over
 from port_agents.service_users import ServiceUsers
 from port_agents.spool import Spool
 
@@ -155,19 +156,24 @@ class Shell:
             raise ExceptionGroup("ports that can't be opened", errors)
 
     async def end_interrupted_calls(self) -> None:
-        """Record the end of the calls during which this agent was killed the last time.
+        """End and record the calls during which this agent was killed the last time.
+
+        What their services left is killed, and their lines are hung up before they are armed.
 
         Raises:
             SpoolError: the spool can't be read.
         """
         agent = self._settings
         unfinished = await asyncio.to_thread(read_unfinished, agent.spool, agent.name)
+        killed = await kill_left_over(unfinished)
+        self._agent.distrust(facts.hport for facts in unfinished.values())
         for call, facts in unfinished.items():
             stop = stop_of_interrupted(call, facts, record=new_id(), made_at=time.time())
             self._spool.keep(stop)
-        self._agent.counters.calls[Disconnect.AGENT_DIED] += len(unfinished)
+        self._agent.counters.calls[Disconnect.AGENT_RESTART] += len(unfinished)
         if unfinished:
-            log.warning("calls were cut off when the agent died", calls=len(unfinished))
+            calls = len(unfinished)
+            log.warning("calls were cut off when the agent died", calls=calls, killed=killed)
 
     def start(self) -> None:
         """Begin to look for a broker, and make the modems ready."""

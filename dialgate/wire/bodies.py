@@ -160,6 +160,8 @@ class LineState(Struct, frozen=True, kw_only=True):
     """Why it is there, when that is not plain."""
     since_ms: Milliseconds
     """How long it has been in this state."""
+    detail: dict[str, Any] | UnsetType = UNSET
+    """What an agent tells people beyond that, under names of its own."""
 
 
 class Lines(Body, frozen=True, kw_only=True):

@@ -26,7 +26,14 @@ SEALED: Final = 0xC1
 FIXMAP: Final = 0x80
 """First byte of a map of n < 16 keys, to which n is added (MessagePack)."""
 
-_PACKER: Final = msgpack.Packer(default=msgspec.structs.asdict)
+
+def _fields_of(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields of a struct inside a body; those that are left out stay so."""
+    fields = msgspec.structs.asdict(struct)
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+
+
+_PACKER: Final = msgpack.Packer(default=_fields_of)
 """One for all: making one costs more than packing with it.  The event loop's own."""
 _B = TypeVar("_B", bound=Body)
 

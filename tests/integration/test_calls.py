@@ -430,7 +430,7 @@ async def test_the_calls_of_a_killed_agent_are_ended_by_the_next(site: Site) -> 
         await until(lambda: site.calls()[0].kind == "stop", "the record of the stop")
 
     (ended,) = [each for each in site.calls() if each.call == call]
-    assert (ended.facts.disconnect, ended.facts.ended_at) == ("agent-died", None)
+    assert (ended.facts.disconnect, ended.facts.ended_at) == ("agent-restart", None)
 
 
 async def test_a_login_that_a_killed_agent_was_in_has_its_record(site: Site) -> None:
@@ -452,5 +452,34 @@ async def test_a_login_that_a_killed_agent_was_in_has_its_record(site: Site) -> 
         await until(lambda: new() != [], "the record of the stop")
 
     (ended,) = new()
-    assert (ended.kind, ended.facts.disconnect) == ("stop", "agent-died")
+    assert (ended.kind, ended.facts.disconnect) == ("stop", "agent-restart")
     assert ended.facts.connected_at is not None
+
+
+async def test_what_a_killed_agents_service_left_is_gone_when_ports_are_armed(site: Site) -> None:
+    """A job that ignores the hang-up of its terminal is not reachable by the next caller."""
+    marker = f"{site.directory}/left-over"
+    with running("agent", site.directory / "agent.toml", site.http) as agent:
+        site.agent = agent
+        await until(site.is_idle, "the modems' being ready", 20.0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.dial + 2)
+        caller = Caller(reader, writer)
+        await log_in(caller)
+        await caller.types(f"(trap '' HUP; touch {marker}; exec sleep 61) &\r".encode())
+        await until(lambda: Path(marker).exists(), "the job")
+        assert sleepers() != []
+        agent.send(signal.SIGKILL)
+        await until(lambda: not agent.is_running, "the agent's end", 5.0)
+        writer.close()
+
+    with running("agent", site.directory / "agent.toml", site.http) as agent:
+        site.agent = agent
+        await until(site.is_idle, "the modems' being ready", 20.0)
+        assert sleepers() == []
+
+
+def sleepers() -> list[str]:
+    found = subprocess.run(
+        ["pgrep", "-f", "^sleep 61$"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.split()

@@ -784,3 +784,12 @@ def test_modem_lines_may_be_told_again_unchanged() -> None:
     wired.do(wired.modem.lines_changed(ModemLines(dcd=True, dsr=True, ri=False, cts=True), 1.0))
 
     assert wired.take() == []
+
+
+def test_a_line_that_an_earlier_run_left_in_a_call_is_hung_up_for_a_second_first() -> None:
+    modem = Modem(WIRED)
+    modem.distrust()
+
+    assert modem.opened(LINES_DOWN, 0.0) == [SetDtr(on=True), SetDtr(on=False)]
+    assert modem.tick(0.99) == []
+    assert modem.tick(1.0) == [SetDtr(on=True)]

@@ -170,7 +170,7 @@ async def test_a_stop_ends_an_unfinished_call_once(rig: Rig) -> None:
     assert rig.sql("SELECT count(*) FROM under_way") == [(0,)]
     assert (ended.kind, ended.facts.disconnect, ended.facts.ended_at) == (
         "stop",
-        "agent-died",
+        "agent-restart",
         None,
     )
 

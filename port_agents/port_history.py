@@ -1,0 +1,100 @@
+"""What a port has been through: counters of its calls, and its last one.
+
+Pure.  What the modem counts is in `ModemCounters`; here is what only calls show, such as a modem
+that connects and then gives nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from port_agents.call import Call
+from port_agents.modem_actions import InitAnswer, ModemCounters, ModemLines
+
+__all__ = ["PortHistory", "detail_of"]
+
+SHORT_CALL_S: Final = 10.0
+"""A call that was connected for less is short: many of them are a bad line or a scan."""
+ANSWERS_MAX: Final = 6
+"""Answers of the modem that are told; the last ones."""
+TEXT_CHARS_MAX: Final = 64
+"""Of each text that is told, so that a LINES message stays within its 16 KiB."""
+
+
+@dataclass(slots=True)
+class PortCounters:
+    """Running totals of one port since the agent's start."""
+
+    calls: int = 0
+    """Calls that rang or connected."""
+    unanswered: int = 0
+    """Calls that only rang."""
+    silent: int = 0
+    """Calls that were connected and gave not one byte."""
+    short: int = 0
+    """Calls that were connected for less than `SHORT_CALL_S`."""
+
+
+class PortHistory:
+    """The calls of one port."""
+
+    def __init__(self) -> None:
+        self.counters: Final = PortCounters()
+        self.last: Call | None = None
+        """The last call that is over."""
+
+    def over(self, call: Call) -> None:
+        """Take note of a call that is over."""
+        self.last = call
+        self.counters.calls += 1
+        if call.connected_at is None:
+            self.counters.unanswered += 1
+            return
+        self.counters.silent += not call.bytes_in
+        ended_at = call.connected_at if call.ended_at is None else call.ended_at
+        self.counters.short += ended_at - call.connected_at < SHORT_CALL_S
+
+
+def detail_of(
+    history: PortHistory,
+    lines: ModemLines | None,
+    answers: list[InitAnswer],
+    counters: ModemCounters,
+    now: float,
+) -> dict[str, Any]:
+    """Return what people are told of a port beyond its state, in bounded size."""
+    return {
+        "modem_lines": None if lines is None else asdict(lines),
+        "init_answers": [
+            {
+                "command": answer.command[:TEXT_CHARS_MAX],
+                "answer": answer.answer[:TEXT_CHARS_MAX],
+                "ms": answer.took_ms,
+            }
+            for answer in answers[-ANSWERS_MAX:]
+        ],
+        "counters": {**asdict(history.counters), **asdict(counters)},
+        "last_call": None if history.last is None else _told(history.last, now),
+    }
+
+
+def _told(call: Call, now: float) -> dict[str, Any]:
+    connected_at, ended_at = call.connected_at, now if call.ended_at is None else call.ended_at
+    verdict = None if call.dialog is None else call.dialog.verdict
+    return {
+        "call": call.id.hex(),
+        "ended_ms": _ms(now - ended_at),
+        "connected_ms": None if connected_at is None else _ms(ended_at - connected_at),
+        "caller": call.caller.number[:TEXT_CHARS_MAX],
+        "connect_text": call.connect_text[:TEXT_CHARS_MAX],
+        "user": "" if verdict is None else verdict.username[:TEXT_CHARS_MAX],
+        "service": call.service[:TEXT_CHARS_MAX],
+        "disconnect": "" if call.disconnect is None else call.disconnect.value,
+        "bytes_in": call.bytes_in,
+        "bytes_out": call.bytes_out,
+    }
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
