@@ -43,6 +43,7 @@ class WorkerMetrics(Collector):
         policies: where there are any; a benchmark has none.
         hashing: likewise.
         charging: likewise.
+        copy_until_s: until when copied users count, seconds since 1970; None: there are none.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class WorkerMetrics(Collector):
         policies: Policies | None = None,
         hashing: HashingPool | None = None,
         charging: Charging | None = None,
+        copy_until_s: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._runner = runner
         self._links = links
@@ -61,6 +63,7 @@ class WorkerMetrics(Collector):
         self._policies = policies
         self._hashing = hashing
         self._charging = charging
+        self._copy_until_s = copy_until_s
 
     def collect(self) -> Iterable[Metric]:
         """Yield every family."""
@@ -94,6 +97,13 @@ class WorkerMetrics(Collector):
                 [([name], count) for name, count in self._policies.unavailable.items()],
             )
             yield from _merged(self._policies.measured)
+        until_s = self._copy_until_s()
+        yield gauge(
+            "dialgate_worker_users_copy_expiry_timestamp_seconds",
+            "Until when users copied from the centre count, since 1970; no sample: there are none.",
+            [],
+            [] if until_s is None else [([], until_s)],
+        )
         if self._hashing is not None:
             yield gauge(
                 "dialgate_worker_password_checks",

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -39,6 +40,7 @@ from dialgate.sealing import ONE_TIME_CODES, Sealer
 from dialgate.settings import Settings, WorkerSettings, require
 from dialgate.state import check_state, open_state
 from dialgate.telemetry import new_registry
+from dialgate.user_sync import copy_until_s
 
 __all__ = ["main", "run_worker", "serve"]
 
@@ -76,7 +78,7 @@ async def serve(settings: Settings, life: Life) -> None:
         charging = Charging(state, rules_of(settings.lockout))
         async with (
             _opened(settings, resources) as authenticators,
-            _watched(state, charging) as state_fault,
+            _watched(state, charging) as watched,
         ):
             policies = Policies(settings.policies, authenticators, charging)
             await run_worker(
@@ -84,9 +86,13 @@ async def serve(settings: Settings, life: Life) -> None:
                 life,
                 conduct=policies.conduct,
                 sealer=Sealer(key),
-                fault=state_fault,
+                fault=lambda: watched.fault,
                 metrics=partial(
-                    WorkerMetrics, policies=policies, hashing=hashing, charging=charging
+                    WorkerMetrics,
+                    policies=policies,
+                    hashing=hashing,
+                    charging=charging,
+                    copy_until_s=lambda: watched.copy_until_s,
                 ),
             )
     finally:
@@ -201,30 +207,39 @@ async def _opened(
         }
 
 
+@dataclass(slots=True)
+class _Watched:
+    """What the state said when it was asked last."""
+
+    fault: str | None = None
+    """Why it does not answer."""
+    copy_until_s: int | None = None
+    """Until when copied users count, seconds since 1970; None: there are none."""
+
+
 @asynccontextmanager
-async def _watched(
-    state: AsyncEngine, charging: Charging
-) -> AsyncIterator[Callable[[], str | None]]:
-    """Give what says why the state doesn't answer; while the context lasts, ask it and tidy it."""
-    fault: list[str] = []
+async def _watched(state: AsyncEngine, charging: Charging) -> AsyncIterator[_Watched]:
+    """Give what the state says of itself; while the context lasts, ask it and tidy it."""
+    watched = _Watched()
 
     async def watch() -> None:
         forget_at = time.monotonic()
         while True:
             try:
                 await check_state(state)
+                watched.copy_until_s = await copy_until_s(state)
                 if time.monotonic() >= forget_at:
                     await charging.forget_old()
                     forget_at = time.monotonic() + FORGET_S
             except StateError as error:
-                fault[:] = [str(error)]
+                watched.fault = str(error)
             else:
-                fault.clear()
+                watched.fault = None
             await asyncio.sleep(STATE_CHECK_S)
 
     task = asyncio.get_running_loop().create_task(watch())
     try:
-        yield lambda: fault[0] if fault else None
+        yield watched
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

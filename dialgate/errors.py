@@ -5,6 +5,7 @@
     ├── ConfigError                the configuration file: every fault at once
     ├── KeyFileError               a key file is missing, unreadable or too open
     ├── StateError                 the cluster's SQL state
+    ├── CopyError                  a copy of users that is not to be believed
     ├── ListenError                an address can't be listened on
     ├── BackendUnavailable         who should decide can't be asked: ERROR, never FAILURE
     └── ProtocolError              a peer broke DSP/1
@@ -25,6 +26,7 @@ __all__ = [
     "BackendUnavailable",
     "BodyError",
     "ConfigError",
+    "CopyError",
     "DialgateError",
     "EnvelopeError",
     "Fault",
@@ -93,6 +95,10 @@ class KeyFileError(DialgateError):
 
 class StateError(DialgateError):
     """The cluster's SQL state can't be opened, or holds something else than was asked for."""
+
+
+class CopyError(DialgateError):
+    """A copy of users that is none, too old, or not signed by the centre."""
 
 
 class ListenError(DialgateError):

@@ -4,6 +4,8 @@
     ROLE-NAME.secret       0600  a process's CURVE secret key: one line of Z85
     ROLE-NAME.key          0644  its public key and its rights, as TOML:
                                  role, name, key (Z85); agents also site and hports (patterns)
+    state-sync.secret      0600  what the centre signs copies of its users with (Ed25519): base64
+    state-sync.key         0644  what sites check them by: base64
 
 A process needs its own secret and the public files of those it speaks with; workers also need
 pool.key.  To revoke a key, delete its public file.  Nothing here is ever overwritten, and a secret
@@ -26,6 +28,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 import zmq
+from nacl.signing import SigningKey, VerifyKey
 
 from dialgate.errors import KeyFileError
 
@@ -37,17 +40,25 @@ __all__ = [
     "Role",
     "create_directory",
     "create_pair",
+    "create_sync_pair",
     "load_directory",
     "load_pool_key",
     "load_secret",
+    "load_sync_key",
+    "load_sync_secret",
 ]
 
 Role = Literal["broker", "agent", "worker"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 POOL_KEY_BYTES: Final = 32
+KEY_BYTES: Final = 32
+"""Of every key that is a line of base64."""
 Z85_CHARS: Final = 40
 FILE_BYTES_MAX: Final = 64 * 1024
+_SYNC_SECRET: Final = "state-sync.secret"  # noqa: S105 - a file's name
+_SYNC_KEY: Final = "state-sync.key"
+_SYNC_MEND: Final = "make it with: dialgate keys sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +135,7 @@ def create_directory(directory: Path) -> bool:
     if pool_key.exists():
         load_pool_key(pool_key)
         return False
-    content = base64.b64encode(secrets.token_bytes(POOL_KEY_BYTES)).decode()
-    _write_new(pool_key, f"{content}\n", 0o600)
+    _write_new(pool_key, _base64_line(secrets.token_bytes(POOL_KEY_BYTES)), 0o600)
     return True
 
 
@@ -173,13 +183,43 @@ def load_pool_key(file: Path | str) -> bytes:
         KeyFileError: the file is missing, unfit, or open to others.
     """
     text = _read_private(Path(file), "make it with: dialgate keys init")
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != POOL_KEY_BYTES:
-        raise KeyFileError(f"{file}: is no pool key (one line of base64, 32 bytes)")
-    return key
+    return _bytes_of(text, f"{file}: is no pool key")
+
+
+def create_sync_pair(directory: Path) -> None:
+    """Make the key pair by which copies of users are signed and checked.
+
+    Raises:
+        KeyFileError: there is one already, or the directory can't be written.
+    """
+    secret_file, public_file = directory / _SYNC_SECRET, directory / _SYNC_KEY
+    for file in (secret_file, public_file):
+        if file.exists():
+            raise KeyFileError(f"{file}: exists; to replace the key, delete both its files first")
+    key = SigningKey.generate()
+    _write_new(secret_file, _base64_line(key.encode()), 0o600)
+    _write_new(public_file, _base64_line(key.verify_key.encode()), 0o644)
+
+
+def load_sync_secret(directory: Path | str) -> SigningKey:
+    """Return what the centre signs copies of users with.
+
+    Raises:
+        KeyFileError: its file is missing, unfit, or open to others.
+    """
+    file = Path(directory) / _SYNC_SECRET
+    return SigningKey(_bytes_of(_read_private(file, _SYNC_MEND), f"{file}: is no signing key"))
+
+
+def load_sync_key(directory: Path | str) -> VerifyKey:
+    """Return what a site checks copies of users by.
+
+    Raises:
+        KeyFileError: its file is missing or unfit.
+    """
+    file = Path(directory) / _SYNC_KEY
+    text = _read(file, "copy it from the centre, where `dialgate keys sync` makes it")
+    return VerifyKey(_bytes_of(text, f"{file}: is no public key"))
 
 
 def load_directory(
@@ -231,6 +271,21 @@ def _load_right(file: Path) -> Right:
     if len(right.key) != Z85_CHARS:
         raise KeyFileError(f"{file}: key is not 40 characters of Z85")
     return right
+
+
+def _base64_line(content: bytes) -> str:
+    return f"{base64.b64encode(content).decode()}\n"
+
+
+def _bytes_of(text: str, unfit: str) -> bytes:
+    """Return the 32 bytes that a line of base64 stands for."""
+    try:
+        content = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error:
+        content = b""
+    if len(content) != KEY_BYTES:
+        raise KeyFileError(f"{unfit} (one line of base64, {KEY_BYTES} bytes)")
+    return content
 
 
 def _files(directory: Path, role: Role, name: str) -> tuple[Path, Path]:

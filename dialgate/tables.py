@@ -47,7 +47,7 @@ __all__ = [
     "metadata",
 ]
 
-SCHEMA: Final = "0003"
+SCHEMA: Final = "0004"
 """Revision of these tables: the newest migration's.  Four digits, so that they compare."""
 BASELINE: Final = "0001"
 """Revision of databases from before there were migrations."""
@@ -77,8 +77,10 @@ USERS: Final = Table(
     Column("valid_from_s", BigInteger, nullable=False),
     Column("valid_until_s", BigInteger, nullable=False),
     Column("must_change", Boolean, nullable=False),
+    Column("copied_until_s", BigInteger),
 )
-"""Local users (`dialgate.users`); `roles` are apart by spaces, and a date that is 0 is none."""
+"""Local users (`dialgate.users`); `roles` are apart by spaces, and a date that is 0 is none.
+`copied_until_s`: until when the copy counts that he came with; null: he is this state's own."""
 TRIES: Final = Table(
     "tries",
     metadata,

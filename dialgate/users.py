@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -100,6 +100,8 @@ class User:
     must_change: bool = False
     """Whether the next login begins with a new password."""
     password_set: datetime | None = None
+    copied_until: datetime | None = None
+    """Until when the copy counts that he came with (`dialgate.user_sync`); None: he is our own."""
 
     def is_valid(self, now: datetime) -> bool:
         """Return whether he may log in at `now`, his password apart."""
@@ -172,8 +174,10 @@ async def add_user(
 
 
 async def find_user(engine: AsyncEngine, name: str) -> User | None:
-    """Return the user whose stored name is exactly `name`."""
-    found = await _read(engine, select(USERS).where(USERS.c.name == name))
+    """Return the user whose stored name is exactly `name`; not one of a copy that is too old."""
+    until_s = USERS.c.copied_until_s
+    counts = or_(until_s.is_(None), until_s > int(time.time()))
+    found = await _read(engine, select(USERS).where(USERS.c.name == name, counts))
     return found[0] if found else None
 
 
@@ -275,6 +279,7 @@ async def _read(engine: AsyncEngine, statement: Any) -> list[User]:
             valid_until=_moment(row.valid_until_s),
             must_change=row.must_change,
             password_set=datetime.fromtimestamp(row.password_s, UTC),
+            copied_until=_moment(row.copied_until_s or 0),
         )
         for row in rows
     ]

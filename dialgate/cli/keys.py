@@ -34,6 +34,10 @@ def run(_command: str, arguments: Sequence[str]) -> int:
             _init(directory)
         case "new":
             _new(directory, options, settings)
+        case "sync":
+            keys.create_sync_pair(directory)
+            print(f"{directory}/state-sync.secret: made; keep it where copies are signed")
+            print(f"{directory}/state-sync.key: made; copy it to the sites' machines")
         case _:
             _list(directory, options.output)
     return 0
@@ -53,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
         A public file also says what its owner may do; an agent's site and port patterns there
         may be edited at the brokers. To revoke a key, delete its public file there. Nothing is
         ever overwritten.
+
+        sync makes the pair with which the centre signs copies of its users for sites (`dialgate
+        state sync`): the secret stays at the centre, the key is copied to the sites.
         """,
         examples=[
             "dialgate keys init",
@@ -63,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         files=[
             "ROLE-NAME.secret  secret key, one line of Z85; mode 0600",
             "ROLE-NAME.key     public key and rights, TOML",
+            "state-sync.*      the pair that signs copies of users; the secret has mode 0600",
             "pool.key          the worker pool's secret, one line of base64; mode 0600",
         ],
     )
@@ -77,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     listing = acts.add_parser("list", help="list the public keys and their rights")
     add_output(listing)
-    for each in (init, new, listing):
+    sync = acts.add_parser("sync", help="make the pair that signs copies of users for sites")
+    for each in (init, new, sync, listing):
         place = each.add_mutually_exclusive_group()
         place.add_argument("--config", metavar="FILE", help="take the directory from this file")
         place.add_argument("--directory", metavar="DIR", help="the directory of the keys")

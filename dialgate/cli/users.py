@@ -228,6 +228,7 @@ async def _list(engine: AsyncEngine, output: str) -> None:
                 "locked": _lock_of(places[key], whole=key in as_a_whole),
                 "created": _shown(user.created),
                 "changed": _shown(user.changed),
+                "copied_until": _shown(user.copied_until),
             }
         )
     print_answer(output, "users", rows, _COLUMNS)

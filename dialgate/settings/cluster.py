@@ -24,6 +24,8 @@ class ClusterSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Directory of the key files; `dialgate keys init` makes it."""
     pool_key: str = ""
     """File with the worker pool's secret key. Empty: `pool.key` in `keys`."""
+    users_copy_max_age_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 604_800
+    """How long a copy of the users, made with `dialgate state sync sign`, counts at a site."""
 
     @property
     def state_file(self) -> Path | None:
