@@ -46,7 +46,9 @@ def admit(settings: LineSettings, call: Call, verdict: Verdict) -> tuple[str, Ad
         caller=call.caller.number,
         connect_speed=call.connect_speed,
         session_timeout_s=_shorter(limits.session_timeout_s, verdict, "session_timeout_s"),
-        idle_timeout_s=_shorter(limits.idle_timeout_s, verdict, "idle_timeout_s"),
+        idle_timeout_s=0
+        if limits.is_direct
+        else _shorter(limits.idle_timeout_s, verdict, "idle_timeout_s"),
     )
     return name, admission
 

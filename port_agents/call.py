@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from dialgate.codes import NO_ERROR, Code, Raserror
 from port_agents.dialog_actions import Verdict
 from port_agents.modem_actions import Caller
 
-__all__ = ["Call", "DialogOutcome", "Disconnect", "disconnect_for"]
+__all__ = ["Call", "DialogOutcome", "Disconnect", "Passed", "disconnect_for"]
 
 
 class Disconnect(StrEnum):
@@ -80,6 +80,14 @@ class DialogOutcome:
     """Whether it was decided at the site's own broker."""
 
 
+class Passed(NamedTuple):
+    """Bytes that passed over a line without the agent, under a direct service."""
+
+    bytes_in: int
+    """From the caller."""
+    bytes_out: int
+
+
 @dataclass(slots=True)
 class Call:
     """One call on one port."""
@@ -96,9 +104,9 @@ class Call:
     service: str = ""
     """Service that the line was handed to; empty: to none."""
     handed_over_at: float | None = None
-    bytes_in: int = 0
-    """From the caller, since the connection."""
-    bytes_out: int = 0
+    bytes_in: int | None = 0
+    """From the caller, since the connection; None: a direct service had the line, uncounted."""
+    bytes_out: int | None = 0
     ended_at: float | None = None
     disconnect: Disconnect | None = None
     code: Code = NO_ERROR
@@ -109,3 +117,16 @@ class Call:
         if self.disconnect is None:
             self.disconnect = reason
             self.code = code
+
+    def count(self, bytes_in: int = 0, bytes_out: int = 0) -> None:
+        """Add bytes that went over the line, unless their number is lost already."""
+        if self.bytes_in is not None and self.bytes_out is not None:
+            self.bytes_in += bytes_in
+            self.bytes_out += bytes_out
+
+    def pass_by(self, passed: Passed | None) -> None:
+        """Add what a direct service moved; None: nobody knows how much."""
+        if passed is None:
+            self.bytes_in = self.bytes_out = None
+        else:
+            self.count(*passed)

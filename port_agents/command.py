@@ -27,7 +27,7 @@ from port_agents.bounded_writer import BoundedWriter
 from port_agents.processes import end_session
 from port_agents.service_contract import ServiceError, ServiceListener
 
-__all__ = ["Command", "start_command"]
+__all__ = ["Command", "ending_of", "spawn", "start_command"]
 
 READ_BYTES: Final = 4096
 """Taken in one turn of the loop."""
@@ -56,7 +56,7 @@ def start_command(
         try:
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *ROWS_COLUMNS, 0, 0))
             # The slave stays open until the child has it: with nobody there it would be hung up.
-            pid = _spawn(argv, environment, os.ttyname(slave))
+            pid = spawn(argv, environment, os.ttyname(slave))
         except BaseException:
             os.close(master)
             raise
@@ -69,7 +69,12 @@ def start_command(
     return Command(pid, master, listener)
 
 
-def _spawn(argv: Sequence[str], environment: Mapping[str, str], terminal: str) -> int:
+def spawn(argv: Sequence[str], environment: Mapping[str, str], terminal: str) -> int:
+    """Start a program as the leader of a session with the tty `terminal`; return its process id.
+
+    Raises:
+        OSError, ValueError: it can't be started.
+    """
     # setpriv says of a missing program what only the caller would read.
     if not os.access(argv[0], os.X_OK):
         number = errno.EACCES if Path(argv[0]).exists() else errno.ENOENT
@@ -213,7 +218,7 @@ class Command:
         """Note how the program ended; told when its last output has been read."""
         self._loop.remove_reader(self._watch)
         result = os.waitid(os.P_PIDFD, self._watch, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        self._status = "ended" if result is None else _ending(result)
+        self._status = "ended" if result is None else ending_of(result)
         # The kernel has hung up the terminal of a leader that is gone, so the reader is called.
         self._read_on()
 
@@ -224,7 +229,7 @@ class Command:
         """Do nothing: a terminal that can't be written has lost its program, which is told."""
 
 
-def _ending(result: os.waitid_result) -> str:
+def ending_of(result: os.waitid_result) -> str:
     """Return in words how a process ended."""
     if result.si_code == os.CLD_EXITED:
         return f"exited with status {result.si_status}"

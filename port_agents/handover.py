@@ -17,11 +17,16 @@ from dialgate.settings.agent import ServiceSettings
 from dialgate.settings.endpoints import parse_console
 from port_agents.command import start_command
 from port_agents.console import connect_console
+from port_agents.device import Device
+from port_agents.direct import Direct, start_direct
 from port_agents.line_actions import Admission
+from port_agents.serial_port import SerialPort
 from port_agents.service_contract import Service, ServiceError, ServiceListener
 
-__all__ = ["service_environment", "start_service"]
+__all__ = ["service_environment", "start_on_device", "start_service"]
 
+DRAIN_S: Final = 2.0
+"""How long the last words before a direct hand-over may take to leave."""
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 NOBODY: Final[Mapping[str, str]] = {}
@@ -37,7 +42,7 @@ async def start_service(
     listener: ServiceListener,
     contact: Mapping[str, str] = NOBODY,
 ) -> Service:
-    """Start what `settings` name for an admitted caller.
+    """Start what `settings` name for an admitted caller, to be relayed.
 
     Args:
         settings: the service's.
@@ -55,6 +60,40 @@ async def start_service(
         )
     environment = {**service_environment(admission, settings.term), **contact}
     return start_command(settings.command, environment, listener)
+
+
+async def start_on_device(
+    settings: ServiceSettings,
+    admission: Admission,
+    listener: ServiceListener,
+    contact: Mapping[str, str],
+    place: tuple[Device | None, str],
+) -> Direct:
+    """Give an admitted caller's service the device itself, once all that was said has left it.
+
+    Args:
+        settings: of a service that is direct.
+        admission: who was admitted.
+        listener: hears when the service ends.
+        contact: variables that tell a program where to name its user.
+        place: the port's device, which is lent and only looked at meanwhile, and its path.
+
+    Raises:
+        ServiceError: the device is none that can be lent, or the service can't be started.
+    """
+    environment = {**service_environment(admission, settings.term), **contact}
+    device, path = place
+    if not isinstance(device, SerialPort) or device.lines() is None:
+        raise ServiceError(f"{settings.command[0]}: is direct, and {path} has no modem lines here")
+    await device.drain(DRAIN_S)
+    if device.closed:
+        raise ServiceError(f"{settings.command[0]}: {path} is gone")
+    descriptor = device.lend()
+    try:
+        return start_direct(settings.command, environment, path, descriptor, listener)
+    except ServiceError:
+        device.keep()
+        raise
 
 
 def service_environment(admission: Admission, term: str) -> dict[str, str]:

@@ -47,6 +47,7 @@ async def run_hook(argv: Sequence[str], hport: str, device: str, timeout_s: floa
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
     if process.returncode == 0:
         return ""
     words = " ".join(said.decode("ascii", "replace").split())[:SAID_CHARS_MAX]

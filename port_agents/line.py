@@ -16,7 +16,7 @@ from typing import Final
 
 from dialgate.codes import Code, Raserror
 from port_agents.admission import is_same_user
-from port_agents.call import Disconnect
+from port_agents.call import Disconnect, Passed
 from port_agents.counters import Again, AgentCounters
 from port_agents.dialog_actions import Route
 from port_agents.line_actions import (
@@ -147,6 +147,11 @@ class Line(LineCall):
     def hook_ended(self, failure: str, now: float) -> list[Action]:
         """Take note that the operator's hook has ended; `failure` says why it did not work."""
         return self._settled(self._from_modem(self.modem.hook_ended(failure, now), now), now)
+
+    def passed_by(self, passed: Passed | None) -> None:
+        """Take note of what a direct service moved over the line; None: nobody counted."""
+        if self.call is not None:
+            self.call.pass_by(passed)
 
     def service_ended(self, failure: str, now: float) -> list[Action]:
         """Take note that the service is gone; `failure` says why it could not be started."""

@@ -59,6 +59,8 @@ class ServiceLimits:
 
     session_timeout_s: int = 0
     idle_timeout_s: int = 0
+    is_direct: bool = False
+    """It has the device itself: the line doesn't see whether it is idle."""
 
 
 @dataclass(frozen=True, slots=True)

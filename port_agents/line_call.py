@@ -207,7 +207,7 @@ class LineCall:
 
     def _from_caller(self, data: bytes, now: float) -> list[Action]:
         if self.call is not None:
-            self.call.bytes_in += len(data)
+            self.call.count(bytes_in=len(data))
         if self.stage is Stage.LOGIN:
             return self._from_terminal(self.terminal.receive(data, now), now)
         if self.stage is Stage.ONLINE and self._stay is not None:
@@ -299,5 +299,5 @@ class LineCall:
             return []
         self._is_undrained = True
         if self.call is not None:
-            self.call.bytes_out += len(data)
+            self.call.count(bytes_out=len(data))
         return [WriteLine(data)]

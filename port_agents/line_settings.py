@@ -23,7 +23,9 @@ def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
         called=port.number,
         service=port.service,
         services={
-            name: ServiceLimits(service.session_timeout_s, service.idle_timeout_s)
+            name: ServiceLimits(
+                service.session_timeout_s, service.idle_timeout_s, is_direct=service.direct
+            )
             for name, service in settings.services.items()
         },
         modem=_modem_settings(settings, port),

@@ -16,10 +16,11 @@ import structlog
 
 from dialgate.settings import PortSettings, ServiceSettings
 from dialgate.settings.endpoints import TERMINAL_SERVER
-from port_agents.call import Call
+from port_agents.call import Call, Passed
 from port_agents.device import Device, PortError
+from port_agents.direct import Direct
 from port_agents.flow import Flow
-from port_agents.handover import start_service
+from port_agents.handover import start_on_device, start_service
 from port_agents.hook import run_hook
 from port_agents.line_actions import (
     Action,
@@ -74,6 +75,9 @@ class PortEvents(Protocol):
 
     def expect_user(self, hport: str) -> Mapping[str, str]:
         """Return variables that tell a service which starts now where to name its user."""
+
+    def passed_by(self, hport: str, passed: Passed | None) -> None:
+        """Hear what a direct service moved over the line; None: nobody counted."""
 
     def service_ended(self, hport: str, failure: str) -> None:
         """Hear that the service is gone; `failure`: why it could not be started."""
@@ -283,14 +287,9 @@ class Port:
         """Run a service until it ends or this task is cancelled; return why it did not start."""
         service: Service | None = None
         try:
-            service = await start_service(
-                self._settings_of(start.name),
-                start.admission,
-                _ServiceEvents(self),
-                self._events.expect_user(self.hport),
-            )
+            service = await self._start(start)
             self._service = service
-            if self._device is not None:
+            if self._device is not None and not isinstance(service, Direct):
                 knows_carrier = self._settings.dcd == "auto"
                 self._flow = Flow(self._device, service, knows_carrier=knows_carrier)
             log.info("service started", hport=self.hport, service=start.name)
@@ -308,7 +307,31 @@ class Port:
                 self._flow = None
             if service is not None and not await service.stop(GRACE_S):
                 log.error("service not gone", hport=self.hport, service=start.name)
+            if isinstance(service, Direct):
+                self._events.passed_by(self.hport, service.passed)
+                self._take_back()
         return ""
+
+    async def _start(self, start: StartService) -> Service:
+        settings, events = self._settings_of(start.name), _ServiceEvents(self)
+        contact = self._events.expect_user(self.hport)
+        if settings.direct:
+            place = (self._device, self._settings.device)
+            return await start_on_device(settings, start.admission, events, contact, place)
+        return await start_service(settings, start.admission, events, contact)
+
+    def _take_back(self) -> None:
+        """Open the device anew that a direct service had; one that was lost is opened elsewhere."""
+        if self._device is None:
+            return
+        self._device.close()
+        try:
+            self._device = open_port(self._settings, self)
+        except PortError as error:
+            self._device = None
+            self._events.closed(self.hport, str(error))
+        else:
+            self._device.watch_carrier(in_call=True)
 
     def _settings_of(self, name: str) -> ServiceSettings:
         """Return the settings of a service.

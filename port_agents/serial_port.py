@@ -38,7 +38,12 @@ POLL_IDLE_S: Final = 0.25
 DRAIN_POLL_S: Final = 0.01
 """How often the driver is asked whether its last byte has left."""
 
+LENT_HUNG_UP_S: Final = 1.0
+"""How long a device that is lent may be hung up before it counts as gone."""
+
 _GONE: Final = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.EBADF})
+_CC: Final = 6
+"""Where tcgetattr keeps the control characters."""
 _PARITY: Final = {
     "none": serial.PARITY_NONE,
     "even": serial.PARITY_EVEN,
@@ -109,6 +114,7 @@ class SerialPort:
         self._bytes_in = 0
         self._lines: ModemLines | None = None
         self._in_call = False
+        self._is_lent = False
         self._reading = False
         self._drain_timer: asyncio.Handle | None = None
         self._loss: asyncio.Handle | None = None
@@ -175,7 +181,7 @@ class SerialPort:
         try:
             answer = fcntl.ioctl(self._fd, termios.TIOCMGET, struct.pack("I", 0))
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in _GONE and not self._is_lent:
                 self._lose(error)
             return None
         (bits,) = struct.unpack("I", answer)
@@ -204,6 +210,26 @@ class SerialPort:
         if not self._reading and not self.closed:
             self._reading = True
             self._loop.add_reader(self._fd, self._read_ready)
+
+    def lend(self) -> int:
+        """Leave the device to another program, look on at its lines only, return the descriptor.
+
+        A hang-up is no loss at once from now on: the kernel hangs a terminal up when the leader of
+        its session exits.  Once a program had it, close this one and open the device anew.
+        """
+        self.pause_reading()
+        self._is_lent = True
+        with contextlib.suppress(termios.error):
+            # pyserial has left 0 there, with which a read that finds nothing looks like the end.
+            settings = termios.tcgetattr(self._fd)
+            settings[_CC][termios.VMIN] = 1
+            termios.tcsetattr(self._fd, termios.TCSANOW, settings)
+        return self._fd
+
+    def keep(self) -> None:
+        """Go on as before `lend`, since no program took the device."""
+        self._is_lent = False
+        self.resume_reading()
 
     def close(self) -> None:
         """Close the device; what waits is lost, `drain` ends.  Closing again does nothing."""
@@ -259,7 +285,13 @@ class SerialPort:
         interval_s = POLL_IN_CALL_S if self._in_call else POLL_IDLE_S
         self._poll_timer = self._loop.call_later(interval_s, self._poll)
         if not self._reading and self._is_hung_up():
-            self._lose("end of file: the other end is closed")
+            if not self._is_lent:
+                self._lose("end of file: the other end is closed")
+                return
+            self._poll_timer.cancel()
+            self._loss = self._loop.call_later(
+                LENT_HUNG_UP_S, self._lose, "hung up, and the program that has it goes on"
+            )
             return
         lines = self.lines()
         if lines is not None and lines != self._lines:

@@ -29,7 +29,7 @@ from dialgate.telemetry import new_registry
 from port_agents.agent import Agent
 from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import Brokers
-from port_agents.call import Call, Disconnect
+from port_agents.call import Call, Disconnect, Passed
 from port_agents.call_records import facts_of, stop_of_interrupted
 from port_agents.closures import Closures, closures_file, read_closures
 from port_agents.descriptors import raise_limit
@@ -247,6 +247,10 @@ class Shell:
         same, actions = self._agent.service_user(hport, name, time.monotonic())
         self.perform(actions)
         return same
+
+    def passed_by(self, hport: str, passed: Passed | None) -> None:
+        """Tell the core what a direct service moved over the line."""
+        self._agent.lines[hport].passed_by(passed)
 
     def service_ended(self, hport: str, failure: str) -> None:
         """Tell the core that a service is gone."""

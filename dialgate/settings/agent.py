@@ -73,6 +73,9 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A TCP console, as `tcp://127.0.0.1:2001`."""
     command: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
     """A program and its arguments, run on a terminal of its own."""
+    direct: bool = False
+    """Give the command the line's own device instead of a terminal that is relayed: for pppd.
+    What passes is not seen: no `idle_timeout_s`, and the device must have modem lines."""
     connect_timeout_s: Annotated[int, Meta(ge=1, le=300)] = 10
     """How long the TCP console may take to accept."""
     session_timeout_s: Timeout = 0

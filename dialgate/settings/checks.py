@@ -181,6 +181,13 @@ def _check_services(settings: Settings, findings: Findings) -> None:
         elif not service.command[0].startswith("/"):
             what = f'"{service.command[0]}" is not a whole path'
             findings.fault((*path, "command", 0), what, "write it as /bin/login")
+        if service.direct and service.connect:
+            what = "is true, but a TCP console can't be given the device"
+            findings.fault((*path, "direct"), what, "remove it, or write command")
+        if service.direct and service.idle_timeout_s:
+            what = "is set, but what passes a direct service is not seen"
+            mend = "remove it and let the command watch for it (pppd: idle)"
+            findings.fault((*path, "idle_timeout_s"), what, mend)
 
 
 def _check_lockout(settings: Settings, findings: Findings) -> None:

@@ -103,6 +103,10 @@ def _check_options(line: LineOptions, path: Path, settings: Settings, findings: 
     if line.hook and not line.hook[0].startswith("/"):
         what = f'"{line.hook[0]}" is not a whole path'
         findings.fault((*path, "hook", 0), what, "write it as /usr/local/sbin/cycle-power")
+    service = settings.services.get(line.service)
+    if service is not None and service.direct and line.dcd == "ignore":
+        what = f'"{line.service}" is direct: only modem lines show that its caller is gone'
+        findings.fault((*path, "service"), what, 'write dcd = "auto", or another service')
     model = model_of(line, settings.models)
     if model is None:
         known = ", ".join(sorted({*MODELS, *settings.models}))

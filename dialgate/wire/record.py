@@ -96,9 +96,9 @@ class CallFacts(Body, frozen=True, kw_only=True):
     dialogs: Annotated[tuple[DialogFacts, ...], Meta(max_length=DIALOGS_MAX)] = ()
     service: Text = ""
     """What the caller was handed over to; empty: to nothing."""
-    bytes_in: Count = 0
-    """From the caller."""
-    bytes_out: Count = 0
+    bytes_in: Count | None = 0
+    """From the caller; null: a direct service had the line, and nobody counted."""
+    bytes_out: Count | None = 0
     disconnect: Word = ""
     """Why the call ended; empty while it goes on."""
     code: WireCode = NO_ERROR

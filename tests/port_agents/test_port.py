@@ -85,6 +85,9 @@ class Agent:
     def expect_user(self, hport: str) -> dict[str, str]:
         return {}
 
+    def passed_by(self, hport: str, passed: object) -> None:
+        self._note("passed", hport, passed)
+
     def service_ended(self, hport: str, failure: str) -> None:
         self._note("ended", hport, failure)
 

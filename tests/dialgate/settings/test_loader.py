@@ -187,6 +187,18 @@ FAULTS = [
      'write it as "tcp://127.0.0.1:2001"')),
     (altered(('connect = "tcp://127.0.0.1:2001"', 'command = ["login", "-p"]')),
      '34: services.console.command[0]: "login" is not a whole path: write it as /bin/login'),
+    (altered(('connect = "tcp://127.0.0.1:2001"',
+              'connect = "tcp://127.0.0.1:2001"\ndirect = true')),
+     ("35: services.console.direct: is true, but a TCP console can't be given the device: "
+     "remove it, or write command")),
+    (altered(('connect = "tcp://127.0.0.1:2001"',
+              'command = ["/usr/sbin/pppd"]\ndirect = true\nidle_timeout_s = 60')),
+     ("36: services.console.idle_timeout_s: is set, but what passes a direct service is not seen: "
+     "remove it and let the command watch for it (pppd: idle)")),
+    (altered(('connect = "tcp://127.0.0.1:2001"', 'command = ["/usr/sbin/pppd"]\ndirect = true'),
+             ("baud = 38400", 'dcd = "ignore"')),
+     ('28: agent.ports[0].service: "console" is direct: only modem lines show that its caller is '
+     'gone: write dcd = "auto", or another service')),
     # the rest
     (altered(("sqlite:////var/lib/dialgate/state.db", "mysql://x")),
      ('3: cluster.state: is no URL of a known kind: write "sqlite:////var/lib/dialgate/state.db", '
