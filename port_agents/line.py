@@ -36,6 +36,7 @@ __all__ = ["Line"]
 
 _CONNECTING: Final = frozenset({ModemState.ANSWERING, ModemState.HANGING_UP})
 _OTHER_USER: Final = Raserror.ERROR_AUTHENTICATION_FAILURE.code
+_TALKING: Final = frozenset({Stage.LOGIN, Stage.ONLINE})
 _CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
 
 DOWN_S: Final = 10.0
@@ -141,6 +142,7 @@ class Line(LineCall):
         """Take what the service says to the caller."""
         if self.stage is not Stage.ONLINE or self._stay is None:
             return []
+        self._active_at = now
         self._stay.active(now)
         return self._write(data)
 
@@ -230,6 +232,9 @@ class Line(LineCall):
         if self._stay is not None and (limit := self._stay.over(now)) is not None:
             actions += self._cut(limit, _CUT, now)
             actions += self._from_modem(self.modem.hang_up(now), now)
+        if now >= self._silent_at:
+            actions += self._cut(Disconnect.IDLE_TIMEOUT, _CUT, now)
+            actions += self._from_modem(self.modem.hang_up(now), now)
         if now >= self._hang_up_at:
             actions += self._hang_up(now)
         return self._settled(actions, now)
@@ -244,7 +249,16 @@ class Line(LineCall):
             math.inf if self._stay is None else self._stay.deadline(),
             self._hang_up_at,
             self._busy_at(),
+            self._silent_at,
         )
+
+    @property
+    def _silent_at(self) -> float:
+        """Return when a call has been silent for too long whose end no modem line shows."""
+        limit_s = self.settings.silence_timeout_s
+        if not limit_s or self.stage not in _TALKING or self.modem.watches_carrier:
+            return math.inf
+        return self._active_at + limit_s
 
     @property
     def _is_unserved(self) -> bool:

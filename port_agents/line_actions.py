@@ -77,6 +77,10 @@ class LineSettings:
     modem: ModemSettings = field(default_factory=ModemSettings)
     called: str = ""
     """The line's own telephone number; empty: not known."""
+    is_direct: bool = False
+    """Whether the line has no modem."""
+    silence_timeout_s: float = 0.0
+    """How long a call may be silent where no modem line shows its end; 0: no limit."""
     when_down: Literal["ring", "busy", "answer"] = "answer"
     """What callers get while there is no broker."""
     parity_strip: bool = False

@@ -38,6 +38,7 @@ from port_agents.call import Call, DialogOutcome, Disconnect, disconnect_for
 from port_agents.counters import AgentCounters
 from port_agents.dialog import PortDialog
 from port_agents.dialog_actions import Opening, Route, Verdict
+from port_agents.direct_line import DirectLine
 from port_agents.line_actions import (
     Action,
     CallBegan,
@@ -90,7 +91,9 @@ class LineCall:
         self, settings: LineSettings, counters: AgentCounters, new_id: Callable[[], bytes]
     ) -> None:
         self.settings: Final = settings
-        self.modem: Final = Modem(settings.modem)
+        self.modem: Final[Modem | DirectLine] = (
+            DirectLine(settings.modem) if settings.is_direct else Modem(settings.modem)
+        )
         self.terminal: Final = Terminal(parity_strip=settings.parity_strip)
         self.dialog: PortDialog | None = None
         """The dialog that is open on this port."""
@@ -106,6 +109,8 @@ class LineCall:
         self._is_undrained = False
         """Whether the driver may hold bytes that were written."""
         self._hang_up_at = math.inf
+        self._active_at = -math.inf
+        """When the last byte passed, in either direction."""
 
     # What the parts ask for.
 
@@ -179,7 +184,7 @@ class LineCall:
     def _connected(self, connected: modem_does.Connected, now: float) -> list[Action]:
         call = self.call = self.call or Call(self._new_id(), now)
         call.caller = connected.caller
-        call.connected_at = now
+        call.connected_at = self._active_at = now
         call.connect_speed = connected.connect_speed
         call.connect_text = connected.connect_text
         self.stage = Stage.LOGIN
@@ -206,6 +211,7 @@ class LineCall:
         return [CallBegan(replace(call)), *begun]
 
     def _from_caller(self, data: bytes, now: float) -> list[Action]:
+        self._active_at = now
         if self.call is not None:
             self.call.count(bytes_in=len(data))
         if self.stage is Stage.LOGIN:

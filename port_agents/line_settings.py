@@ -29,6 +29,8 @@ def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
             for name, service in settings.services.items()
         },
         modem=_modem_settings(settings, port),
+        is_direct=not port.modem,
+        silence_timeout_s=port.silence_timeout_s,
         when_down=port.when_down,
         parity_strip=port.parity_strip,
         dialog_max_s=agent.dialog_max_s,

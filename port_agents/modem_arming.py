@@ -66,6 +66,11 @@ class ModemArming(ModemLadder):
         """The last line that came since and was no result."""
 
     @property
+    def watches_carrier(self) -> bool:
+        """Whether DCD shows the end of a call."""
+        return self._watches_dcd
+
+    @property
     def is_asking(self) -> bool:
         """Whether the result of a probe, or of going off-hook, is awaited."""
         return self._step in {Step.PROBE, Step.GOING_OFF}

@@ -141,7 +141,7 @@ class Port:
             return
         self._device = open_port(self._settings, self)
         lines = self._device.lines()
-        if lines is None and self._settings.dcd == "auto":
+        if lines is None and self._settings.modem and self._settings.dcd == "auto":
             self.close()
             raise PortError(
                 f"{self._settings.device}: has no modem lines, so the end of a call is not seen: "

@@ -100,6 +100,12 @@ def _check_options(line: LineOptions, path: Path, settings: Settings, findings: 
         what = "answers before caller id is there, so agent.refused_callers refuse nobody here"
         findings.warning(path, what, "set rings = 2, or caller_id_wait_ms")
     check_name(line.service, settings.services, (*path, "service"), "services", findings)
+    if not line.modem and line.when_down == "busy":
+        what = 'is "busy", but a line without a modem has no tone'
+        findings.fault((*path, "when_down"), what, 'write "ring" or "answer"')
+    if not line.modem and line.dcd == "ignore" and not line.silence_timeout_s:
+        what = "is 0, so nothing would ever end a call on this line"
+        findings.fault((*path, "silence_timeout_s"), what, "write 1800, or what suits")
     if line.hook and not line.hook[0].startswith("/"):
         what = f'"{line.hook[0]}" is not a whole path'
         findings.fault((*path, "hook", 0), what, "write it as /usr/local/sbin/cycle-power")

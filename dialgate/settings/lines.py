@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from dialgate.settings.kinds import Hport, Label, Name
+from dialgate.settings.kinds import Hport, Label, Name, Timeout
 
 __all__ = [
     "NUMBER",
@@ -59,6 +59,12 @@ class LineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Hardware flow control."""
     xonxoff: bool = False
     """Software flow control; it takes two characters from the caller."""
+    modem: bool = True
+    """false: a directly wired line, without a modem. Carrier detect or the first byte begins a
+    call, the loss of carrier detect or DSR ends it, or silence."""
+    silence_timeout_s: Timeout = 1800
+    """The longest that a call may be silent in both directions where no modem line shows its end
+    (`dcd = "ignore"`, or a cable without them); 0: no limit."""
     rings: Annotated[int, Meta(ge=1, le=30)] = 1
     """The ring at which the call is answered."""
     model: Label = ""

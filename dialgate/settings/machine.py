@@ -89,9 +89,13 @@ def _check_devices(settings: Settings, findings: Findings) -> None:
         if what is not None:
             key = "device" if path[1] == "ports" else "devices"
             findings.fault((*path, key), what, "name a tty or PTY")
-        elif port.dcd == "auto" and os.path.realpath(port.device).startswith("/dev/pts/"):
+        elif port.modem and port.dcd == "auto" and _is_pty(port.device):
             what = f"needs modem lines, and {port.device} is a PTY, which has none"
             findings.fault((*path, "dcd"), what, 'write dcd = "ignore"')
+
+
+def _is_pty(device: str) -> bool:
+    return os.path.realpath(device).startswith("/dev/pts/")
 
 
 def _check_commands(settings: Settings, findings: Findings) -> None:
