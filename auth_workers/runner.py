@@ -34,7 +34,7 @@ from auth_workers.session_actions import (
     Unplug,
 )
 from auth_workers.session_dialog import CLEAN_UP_S_MAX, DISCONNECTED, Question
-from auth_workers.verdict import Undecided, Verdict
+from auth_workers.verdict import Undecided, Verdict, with_tries
 from dialgate.codes import Code, Raserror, Winerror, describe
 from dialgate.errors import BackendUnavailable
 from dialgate.sealing import Sealer
@@ -139,7 +139,7 @@ class Runner:
         task.add_done_callback(lambda done: self._finish(start.task, done))
 
     async def _run(self, task: int, dialog: Dialog) -> None:
-        verdict = await self._decide(dialog)
+        verdict = with_tries(await self._decide(dialog), dialog.progress.tries)
         work = dialog.work_after_verdict
         if work:
             self.worker.delay_end(task, on=True)

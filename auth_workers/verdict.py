@@ -7,7 +7,7 @@ counts against the user (docs/protocol.md, `rashost` rule 4: FAILURE against ERR
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, assert_never
 
 from dialgate.codes import NO_ERROR, Code, Winerror
@@ -15,7 +15,7 @@ from dialgate.errors import BodyError
 from dialgate.wire.bodies import ERROR, FAILURE, SUCCESS, Complete
 from dialgate.wire.body_codec import decode_map, encode_map
 
-__all__ = ["Granted", "Refused", "Undecided", "Verdict", "complete_of"]
+__all__ = ["Granted", "Refused", "Undecided", "Verdict", "complete_of", "with_tries"]
 
 
 ATTRIBUTES_BYTES_MAX: Final = 12 * 1024
@@ -77,6 +77,17 @@ def complete_of(verdict: Verdict, worker: bytes) -> Complete:
     except (AssertionError, AttributeError, BodyError, TypeError, ValueError):
         return _spell(_MALFORMED, worker)
     return complete
+
+
+def with_tries(verdict: Verdict, tries: int) -> Verdict:
+    """Return `verdict` with the attribute `tries`: how many the caller used, for his call's record.
+
+    What is no verdict is returned as it is, and refused by `complete_of`.
+    """
+    try:
+        return replace(verdict, attributes={**verdict.attributes, "tries": tries})
+    except (AttributeError, TypeError):
+        return verdict
 
 
 def _is_plain(item: tuple[object, object]) -> bool:

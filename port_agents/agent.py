@@ -11,10 +11,8 @@ lines, but those that concern all of them.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import count
 from typing import ClassVar, Final
 
 from dialgate.codes import Code, Raserror, Winerror
@@ -33,7 +31,9 @@ from port_agents.line import Line
 from port_agents.line_actions import Action as LineAction
 from port_agents.line_actions import LineChanged, LineSettings
 from port_agents.orders import Orders
+from port_agents.record_sender import RecordSender
 from port_agents.reports import lines_messages
+from port_agents.timers import Timers
 
 __all__ = ["Agent"]
 
@@ -73,13 +73,11 @@ class Agent(PortInputs):
         """Links that refused a dialog, or were tried for it."""
         self._offers: dict[str, tuple[float, list[bytes]]] = {}
         """By link that is being opened: until when, and the dialogs that wait for it."""
-        self._timers: list[tuple[float, int, Line]] = []
-        self._due: dict[Line, float] = {}
-        """The timer of each line that counts; others in the heap are stale."""
-        self._order = count()
+        self._timers: Timers[Line] = Timers()
         self._busy: set[Line] = set()
         """Lines that a drained agent waits for."""
         self._orders = Orders(self.lines, self._perform, self._emit)
+        self.records: Final = RecordSender()
         self.is_draining = False
         """Whether no calls are answered any more, until the end."""
         self._finished = False
@@ -95,6 +93,12 @@ class Agent(PortInputs):
         self.is_draining = True
         for line in self.lines.values():
             self._perform(line, line.close_to_calls("draining", now), now)
+        return self._done(now)
+
+    def hold(self, reason: str, now: float) -> list[Action]:
+        """Answer no calls for the time being; empty reason: answer them again."""
+        for line in self.lines.values():
+            self._perform(line, line.hold(reason, now), now)
         return self._done(now)
 
     def stop(self, now: float) -> list[Action]:
@@ -143,6 +147,8 @@ class Agent(PortInputs):
         """Take a message of a broker; only verbs that a broker may send to an agent."""
         if dialog is not None:
             self._on_dialog(session, verb, dialog, attempt, body, now)
+        elif verb == Verb.RECORDED:
+            self._emit(*self.records.recorded(body))
         elif (handler := self._HANDLERS.get(verb)) is not None:
             return self._done(now, handler(self, session, body, now))
         return self._done(now)
@@ -158,14 +164,10 @@ class Agent(PortInputs):
 
     def tick(self, now: float) -> list[Action]:
         """Do what time has made due."""
-        due: list[Line] = []
-        while self._next_timer() <= now:
-            _, _, line = heapq.heappop(self._timers)
-            del self._due[line]
-            due.append(line)
-        for line in due:
+        for line in self._timers.take_due(now):
             self._perform(line, line.tick(now), now)
         self._orders.tick(now)
+        self._emit(*self.records.tick(now))
         for link, (until, dialogs) in list(self._offers.items()):
             if now >= until:
                 del self._offers[link]
@@ -176,7 +178,8 @@ class Agent(PortInputs):
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""
         offers = min((until for until, _ in self._offers.values()), default=math.inf)
-        return min(self._next_timer(), self._orders.deadline(), self.brokers.deadline(), offers)
+        links = min(self.brokers.deadline(), self.records.deadline())
+        return min(self._timers.next(), self._orders.deadline(), links, offers)
 
     # Messages.
 
@@ -289,7 +292,7 @@ class Agent(PortInputs):
                 case _:
                     self._emit(OnPort(line.settings.hport, action))
         self._track(line)
-        self._set_timer(line)
+        self._timers.set(line, line.deadline())
         self._orders.line_settled(line)
         if unserved is not None:
             self._offer(line, now, unserved.session)
@@ -310,18 +313,6 @@ class Agent(PortInputs):
             self._dialogs[dialog] = line
             self._open[line] = dialog
 
-    def _set_timer(self, line: Line) -> None:
-        """See to it that `tick` comes in time for `line`; too early does no harm."""
-        when = line.deadline()
-        if when < self._due.get(line, math.inf):
-            self._due[line] = when
-            heapq.heappush(self._timers, (when, next(self._order), line))
-
-    def _next_timer(self) -> float:
-        while self._timers and self._due.get(self._timers[0][2]) != self._timers[0][0]:
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else math.inf
-
     def _emit(self, *actions: Action) -> None:
         self._actions += actions
 
@@ -337,5 +328,7 @@ class Agent(PortInputs):
             for line in self.lines.values():
                 self._perform(line, line.cut(Disconnect.AGENT_STOPPED, _STOPPED, now), now)
             self._emit(*self.brokers.close(), Finished())
+        home = self.brokers.home
+        self._emit(*self.records.use(None if home is None else home.session))
         actions, self._actions = self._actions, []
         return actions

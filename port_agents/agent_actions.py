@@ -1,7 +1,7 @@
 """What an agent asks of its shell: the words of `agent`.
 
 Not the behaviour; that is `port_agents.agent`.  `Transmit`, `OpenLink` and `CloseLink`
-(dialgate.session) are its actions, too.
+(dialgate.session), `LoadRecords` and `MarkStored` (record_sender) are its actions, too.
 
 Invariant: plain values.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dialgate.session import CloseLink, OpenLink, Transmit
 from port_agents.line_actions import Action as LineAction
+from port_agents.record_sender import LoadRecords, MarkStored
 
 __all__ = ["Action", "Finished", "OnPort"]
 
@@ -29,4 +30,4 @@ class Finished:
     """Nothing is left to do: the agent was drained or stopped, its links are closed."""
 
 
-Action = OnPort | Transmit | OpenLink | CloseLink | Finished
+Action = OnPort | Transmit | OpenLink | CloseLink | LoadRecords | MarkStored | Finished

@@ -5,9 +5,14 @@ Pure.  Which record is due when is the line's decision; keeping it is the spool'
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import msgspec
 
-from dialgate.records import CallFacts, CallRecord, DialogFacts
+from dialgate.wire.limits import TEXT_CHARS_MAX
+from dialgate.wire.record import ATTRIBUTES_MAX, CallFacts, CallRecord, DialogFacts
 from port_agents.call import Call, DialogOutcome, Disconnect
 
 __all__ = ["facts_of", "stop_of_interrupted"]
@@ -30,10 +35,11 @@ def facts_of(call: Call, port: tuple[str, str, str], *, clock_offset_s: float) -
         site=site,
         agent=agent,
         hport=hport,
-        caller=call.caller.number,
-        caller_name=call.caller.name,
+        # What modems say can be longer than a record takes.
+        caller=call.caller.number[:TEXT_CHARS_MAX],
+        caller_name=call.caller.name[:TEXT_CHARS_MAX],
         speed=call.connect_speed,
-        connect_text=call.connect_text,
+        connect_text=call.connect_text[:TEXT_CHARS_MAX],
         rang_at=call.rang_at + clock_offset_s,
         connected_at=wall(call.connected_at),
         handed_over_at=wall(call.handed_over_at),
@@ -69,7 +75,7 @@ def _dialog_facts(outcome: DialogOutcome) -> DialogFacts:
     facts = DialogFacts(
         dialog=outcome.dialog.hex(),
         attempts=outcome.attempts,
-        tries=outcome.answers,
+        answers=outcome.answers,
         code=outcome.reason,
         local=outcome.is_local,
     )
@@ -81,9 +87,20 @@ def _dialog_facts(outcome: DialogOutcome) -> DialogFacts:
         user=verdict.username,
         domain=verdict.domain,
         code=verdict.error,
-        attributes={
-            name: value
-            for name, value in verdict.attributes.items()
-            if isinstance(value, str | int)
-        },
+        tries=_count(verdict.attributes.get("tries")),
+        attributes=dict(itertools.islice(_plain(verdict.attributes), ATTRIBUTES_MAX)),
     )
+
+
+def _count(value: object) -> int | None:
+    """Return what a worker says is a number of tries; None: it says no such thing."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < 2**31 else None
+
+
+def _plain(attributes: Mapping[str, Any]) -> Iterator[tuple[str, str | int]]:
+    """Yield the attributes that are text, numbers or booleans; `tries` has a field of its own."""
+    for name, value in attributes.items():
+        if name != "tries" and isinstance(value, str | int):
+            yield name, value

@@ -57,6 +57,8 @@ class Line(LineCall):
         """When the state last changed."""
         self._closing = ""
         """Why the agent, which goes, answers no calls."""
+        self._held = ""
+        """Why the agent answers no calls for the time being."""
         self.closure: Closure | None = None
         """An operator's order, which outlives the agent."""
         self._down_since: float | None = None
@@ -194,6 +196,11 @@ class Line(LineCall):
         self._closing = reason
         return self._settled([], now)
 
+    def hold(self, reason: str, now: float) -> list[Action]:
+        """Answer no calls for the time being; empty reason: answer them again."""
+        self._held = reason
+        return self._settled([], now)
+
     def disable(self, closure: Closure, now: float) -> list[Action]:
         """Answer no calls until `enable`, over restarts, too; the one that is there goes on."""
         self.closure = closure
@@ -219,7 +226,7 @@ class Line(LineCall):
     @property
     def closed_for(self) -> str:
         """Why the port answers no calls; empty if it does."""
-        return self.closure.reason if self.closure is not None else self._closing
+        return self.closure.reason if self.closure is not None else self._closing or self._held
 
     # Time.
 

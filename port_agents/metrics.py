@@ -203,6 +203,30 @@ class AgentMetrics(Collector):
             [((), self._spool.records)],
         )
         yield gauge(
+            "dialgate_agent_spool_limit",
+            "Records of calls that the spool's file may hold.",
+            [],
+            [((), self._spool.records_max)],
+        )
+        yield gauge(
+            "dialgate_agent_records_unstored",
+            "Records of calls that no broker has stored yet.",
+            [],
+            [((), self._spool.unstored)],
+        )
+        yield gauge(
+            "dialgate_agent_records_overdue",
+            "1 while records that were sent to a broker are not stored in time.",
+            [],
+            [((), int(self._agent.records.is_overdue))],
+        )
+        yield gauge(
+            "dialgate_agent_spool_failing",
+            "1 while the spool can't be written.",
+            [],
+            [((), int(self._spool.is_failing))],
+        )
+        yield gauge(
             "dialgate_agent_spool_waiting",
             "Records that are not on the disk yet.",
             [],

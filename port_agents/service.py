@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final, NoReturn
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final, NoReturn
 
 import structlog
 import uuid_utils
@@ -39,6 +39,7 @@ from port_agents.metrics import AgentMetrics, new_counters
 from port_agents.modem_actions import ModemLines
 from port_agents.port import Port
 from port_agents.processes import kill_left_over
+from port_agents.record_sender import LoadRecords, MarkStored, hold_reason
 from port_agents.service_users import ServiceUsers
 from port_agents.spool import Spool
 
@@ -59,8 +60,11 @@ async def serve(settings: Settings, life: Life) -> None:
     """Serve the ports until the life stops, then drain."""
     if missing := raise_limit(len(require(settings, "agent").lines)):
         log.warning("descriptors", reason=missing)
+    agent = require(settings, "agent")
     spool = await Spool.open(
-        require(settings, "agent").spool, lambda text: log.error("spool", reason=text)
+        agent.spool,
+        lambda text: log.error("spool", reason=text),
+        records_max=agent.spool_records_max,
     )
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -107,6 +111,10 @@ class Shell:
         self._armed_for = math.inf
         self._finished = asyncio.Event()
         self._telling: asyncio.Task[NoReturn] | None = None
+        self._on_spool: set[asyncio.Task[None]] = set()
+        """Loads and marks that are under way; the spool's thread does them in order."""
+        self._held_for = ""
+        """Why no calls are answered for the time being."""
         closed = closures_file(agent.spool)
         closures = read_closures(closed)
         self._closures = Closures(closed, closures, self.closure_kept)
@@ -178,6 +186,7 @@ class Shell:
     def start(self) -> None:
         """Begin to look for a broker, and make the modems ready."""
         self._telling = self._loop.create_task(self._links.tell_refusals())
+        self._spool.on_written = self._spool_written
         self.perform(self._agent.start(time.monotonic()))
         for port in self._ports.values():
             port.start()
@@ -200,8 +209,9 @@ class Shell:
         """Close devices and links."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._telling is not None:
-            self._telling.cancel()
+        self._spool.on_written = lambda: None
+        for task in (*self._on_spool, *([self._telling] if self._telling else ())):
+            task.cancel()
         for port in self._ports.values():
             port.close()
         self._links.close()
@@ -302,11 +312,46 @@ class Shell:
             match action:
                 case OnPort(hport, wanted):
                     self._ports[hport].do(wanted)
+                case LoadRecords(after, limit):
+                    self._soon(self._load_records(after, limit))
+                case MarkStored(records):
+                    self._soon(self._mark_stored(records))
                 case Finished():
                     self._finished.set()
                 case _:
                     self._links.do(action)
         self._arm()
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._on_spool.add(task)
+        task.add_done_callback(self._on_spool.discard)
+
+    async def _load_records(self, after: int, limit: int) -> None:
+        records = await self._spool.load(after, limit)
+        self.perform(self._agent.records.loaded(records, time.monotonic()))
+
+    async def _mark_stored(self, records: Sequence[bytes]) -> None:
+        await self._spool.mark_stored(records)
+        self._hold_calls()
+
+    def _spool_written(self) -> None:
+        """Tell the core of new records, and whether calls may still be answered."""
+        self.perform(self._agent.records.kept())
+        self._hold_calls()
+
+    def _hold_calls(self) -> None:
+        held_for = hold_reason(
+            self._settings.when_unrecorded,
+            is_full=self._spool.is_full,
+            is_overdue=self._agent.records.is_overdue,
+        )
+        if held_for != self._held_for:
+            self._held_for = held_for
+            log.warning(
+                "calls and their records", held_for=held_for or "nothing: calls are answered"
+            )
+            self.perform(self._agent.hold(held_for, time.monotonic()))
 
     def _arm(self) -> None:
         deadline = self._agent.deadline()
@@ -324,6 +369,7 @@ class Shell:
         self._timer = None
         self._armed_for = math.inf
         self.perform(self._agent.tick(time.monotonic()))
+        self._hold_calls()
 
 
 def new_id() -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -42,6 +42,12 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Patterns of numbers that are not answered: it just rings, and the call is recorded as
     `number-refused`. Needs caller id, which comes behind the first ring: with `rings = 1`, set
     `caller_id_wait_ms`."""
+    spool_records_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
+    """Records that the spool holds, about 700 bytes each; a call has two."""
+    when_unrecorded: Literal["answer-until-full", "answer", "ring"] = "answer-until-full"
+    """What callers meet while records of calls can't be stored. `answer-until-full`: calls are
+    answered as long as the spool has room, then they ring. `answer`: they are answered all the
+    same, and records may be lost. `ring`: they ring once a record has waited half a minute."""
     ports: Annotated[tuple[PortSettings, ...], Meta(max_length=PORTS_MAX)] = ()
     """Single ports, each a `[[agent.ports]]` table."""
     banks: Annotated[tuple[BankSettings, ...], Meta(max_length=PORTS_MAX)] = ()

@@ -20,6 +20,7 @@ from dialgate.wire.limits import BODY_BYTES_MAX, USERNAME_BYTES_MAX
 from dialgate.wire.verbs import Verb
 
 __all__ = [
+    "ATTRIBUTES_MAX",
     "STEPS_MAX",
     "CallFacts",
     "CallRecord",
@@ -40,6 +41,7 @@ STEPS_MAX: Final = 64
 """Most steps of a call that a record tells."""
 DIALOGS_MAX: Final = 16
 ATTRIBUTES_MAX: Final = 64
+"""Most attributes of a dialog that a record tells."""
 
 
 class DialogFacts(Body, frozen=True, kw_only=True):

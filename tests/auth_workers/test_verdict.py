@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from auth_workers.verdict import Granted, Refused, Undecided, Verdict, complete_of
+from auth_workers.verdict import Granted, Refused, Undecided, Verdict, complete_of, with_tries
 from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
 from dialgate.wire.bodies import ERROR, FAILURE, SUCCESS
 
@@ -60,3 +60,21 @@ def test_a_verdict_that_cannot_be_carried_is_an_error_and_admits_nobody(verdict:
 
     assert (complete.msg_id, complete.error) == (ERROR, Winerror.ERROR_INVALID_DATA.code)
     assert complete.username == ""
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Granted("ann", "", {"class": "a"}),
+        Refused("ann", "", {"class": "a"}),
+        Undecided(Raserror.ERROR_AUTH_INTERNAL.code),
+    ],
+)
+def test_a_verdict_tells_the_tries_that_were_used(verdict: Verdict) -> None:
+    told = complete_of(with_tries(verdict, 2), WORKER)
+
+    assert told.attributes == {**verdict.attributes, "tries": 2}
+
+
+def test_what_is_no_verdict_stays_none() -> None:
+    assert with_tries("granted", 2) == "granted"  # type: ignore[arg-type]

@@ -47,6 +47,7 @@ from port_agents.line_actions import (
 from port_agents.line_call import Stage
 from port_agents.modem_actions import ModemLines, ModemSettings, ModemState
 from port_agents.orders import ORDER_S_MAX
+from port_agents.record_sender import LoadRecords, MarkStored
 from tests.port_agents.dialog_bench import DISCONNECTED, NO_WORKER, W, code_text, new_counters
 from tests.port_agents.line_bench import SETTINGS
 from tests.port_agents.test_brokers import WELCOME as BRISK
@@ -187,6 +188,8 @@ class Bench:
                 case CloseLink(link):
                     self.sessions.pop(link, None)
                     self.seen.append(f"-{link}")
+                case LoadRecords() | MarkStored():
+                    pass  # There is no spool here.
                 case Finished():
                     self.seen.append("finished")
 

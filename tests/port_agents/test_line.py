@@ -689,3 +689,23 @@ def test_every_call_has_a_dialog_of_its_own() -> None:
     begins = [dialog for _, verb, dialog, _ in bench.sent if verb is Verb.BEGIN]
 
     assert len(set(begins)) == len(begins) == 2
+
+
+def test_a_port_that_is_held_answers_nobody_until_it_is_let_go() -> None:
+    bench = ready()
+    bench.do(bench.line.hold("no room", bench.now))
+    assert (bench.line.state, bench.line.reason) == (LineState.DISABLED, "no room")
+    assert not bench.line.modem.may_answer
+
+    bench.do(bench.line.hold("", bench.now))
+
+    assert (bench.line.state, bench.line.modem.may_answer) == (LineState.IDLE, True)
+
+
+def test_a_port_that_drains_is_not_opened_by_being_let_go() -> None:
+    bench = ready()
+    bench.do(bench.line.close_to_calls("draining", bench.now))
+
+    bench.do(bench.line.hold("", bench.now))
+
+    assert bench.line.reason == "draining"

@@ -30,6 +30,8 @@ from dialgate.records import (
     read_unfinished,
 )
 from dialgate.wire.bodies import ERROR, SUCCESS
+from dialgate.wire.envelope import decode_frame
+from dialgate.wire.record import decode_record
 from port_agents import spool as spool_module
 from port_agents.call import Call, DialogOutcome, Disconnect
 from port_agents.call_records import facts_of, stop_of_interrupted
@@ -408,7 +410,9 @@ CALL = Call(
         dialog=bytes(16),
         attempts=2,
         answers=3,
-        verdict=Verdict(SUCCESS, NO_ERROR, "kari", "GRID", {"class": "field", "blob": b"x"}),
+        verdict=Verdict(
+            SUCCESS, NO_ERROR, "kari", "GRID", {"class": "field", "blob": b"x", "tries": 2}
+        ),
         reason=NO_ERROR,
     ),
     service="console",
@@ -442,7 +446,8 @@ def test_a_record_says_what_the_line_noted_on_the_wall_clock() -> None:
             DialogFacts(
                 dialog="00" * 16,
                 attempts=2,
-                tries=3,
+                answers=3,
+                tries=2,
                 verdict="success",
                 user="kari",
                 domain="GRID",
@@ -470,7 +475,7 @@ def test_a_dialog_without_a_verdict_says_why_it_was_ended() -> None:
     (dialog,) = facts_of_the(replace(CALL, dialog=ended)).dialogs
 
     assert dialog == DialogFacts(
-        dialog="00" * 16, attempts=2, tries=3, code=Winerror.ERROR_TIMEOUT.code
+        dialog="00" * 16, attempts=2, answers=3, code=Winerror.ERROR_TIMEOUT.code
     )
 
 
@@ -488,3 +493,77 @@ def test_facts_are_plain_json() -> None:
 
     assert body["dialogs"][0]["user"] == "kari"
     assert body["code"] == ["ras", 619]
+
+
+async def test_unstored_records_are_loaded_in_order_and_marked(rig: Rig) -> None:
+    for number in (5, 6, 7):
+        rig.spool.keep(record(number))
+    await rig.spool.flush(bound_s=10)
+
+    first = await rig.spool.load(after=0, limit=2)
+    assert [each.record[-1] for each in first] == [5, 6]
+    assert [x.record[-1] for x in await rig.spool.load(after=first[-1].number, limit=2)] == [7]
+    assert decode_record(_body(first[0].message), "oslo-1") == record(5)
+
+    await rig.spool.mark_stored([first[0].record, first[0].record, b"unknown"])
+    assert rig.spool.unstored == 2
+    assert [each.record[-1] for each in await rig.spool.load(after=0, limit=9)] == [6, 7]
+
+
+async def test_a_spool_counts_what_is_unstored_when_it_is_opened(rig: Rig) -> None:
+    rig.spool.keep(record(1))
+    rig.spool.keep(record(2))
+    await rig.spool.flush(bound_s=10)
+    await rig.spool.mark_stored([record(1).record])
+    await rig.spool.close()
+
+    spool = await rig.open()
+
+    assert (spool.records, spool.unstored) == (2, 1)
+
+
+async def test_a_spool_is_full_before_the_last_of_its_room_is_used(rig: Rig) -> None:
+    await rig.spool.close()
+    spool = await rig.open(records_max=10)
+    for number in range(8):
+        spool.keep(record(number))
+    await spool.flush(bound_s=10)
+    assert not spool.is_full
+
+    spool.keep(record(8))
+    assert spool.is_full
+    await spool.flush(bound_s=10)
+
+    await spool.mark_stored([record(0).record])
+    assert not spool.is_full
+
+
+async def test_a_spool_that_cannot_be_written_is_full_until_it_can(rig: Rig) -> None:
+    told: list[bool] = []
+    rig.spool.on_written = lambda: told.append(rig.spool.is_full)
+    await rig.in_thread("PRAGMA query_only = ON")
+    rig.spool.keep(record(1))
+    await until(lambda: rig.spool.is_failing)
+    assert rig.spool.is_full
+
+    await rig.in_thread("PRAGMA query_only = OFF")
+    await rig.spool.flush(bound_s=10)
+
+    assert not rig.spool.is_full
+    assert (told[0], told[-1]) == (True, False)
+
+
+async def test_a_spool_that_cannot_be_marked_says_so_and_sends_again(rig: Rig) -> None:
+    rig.spool.keep(record(1))
+    await rig.spool.flush(bound_s=10)
+    await rig.in_thread("PRAGMA query_only = ON")
+
+    await rig.spool.mark_stored([record(1).record])
+
+    assert len(await rig.spool.load(after=0, limit=9)) == 1
+    assert "it can't be noted which records are stored" in rig.errors[0]
+
+
+def _body(message: bytes) -> bytes:
+    [envelope], _ = decode_frame(message)
+    return envelope[3]

@@ -56,6 +56,7 @@ from port_agents.line_actions import (
     WriteLine,
 )
 from port_agents.modem_actions import ModemLines, ModemSettings, Reopen, SetDtr
+from port_agents.record_sender import LoadRecords, MarkStored
 from port_agents.simulated_modem import (
     CallAnswered,
     CallDropped,
@@ -510,6 +511,8 @@ class AgentProgram(PeerProgram):
                     self.links[address].session.stop(NO_ERROR)
                 case OnPort(hport, wanted):
                     self._on_port(hport, wanted)
+                case LoadRecords() | MarkStored():
+                    pass  # There is no spool here.
                 case Finished():
                     self.world.note(f"{self.name}: finished")
 
