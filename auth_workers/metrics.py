@@ -84,6 +84,11 @@ class WorkerMetrics(Collector):
                     self._policies.unfit_numbers,
                 ),
                 (
+                    "sessions_refused",
+                    "Users who had as many sessions as they may.",
+                    self._policies.sessions_refused,
+                ),
+                (
                     "break_glass_logins",
                     "Users admitted by a policy for emergencies.",
                     self._policies.break_glass_logins,

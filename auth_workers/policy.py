@@ -13,7 +13,7 @@ workers died, is not refused for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from auth_workers.judging import Judging
 from auth_workers.login import TIMED_OUT, Ledger, log_in
 from auth_workers.verdict import Granted, Refused, Undecided, Verdict
 from dialgate.codes import Mprerror, Raserror, Winerror
+from dialgate.errors import BackendUnavailable, StateError
 from dialgate.policy import (
     Answer,
     Situation,
@@ -36,6 +37,7 @@ from dialgate.policy import (
     offered_services,
 )
 from dialgate.settings import PolicySettings
+from dialgate.user_sessions import UNBOUNDED_S, Session
 
 __all__ = ["NO_POLICY", "NO_TRY_LEFT", "Policies"]
 
@@ -45,10 +47,14 @@ NO_TRY_LEFT: Final = Raserror.ERROR_AUTH_INTERNAL.code
 """Verdict's code where workers died on every try."""
 NO_SERVICE_CHOSEN: Final = Winerror.ERROR_CANCELLED.code
 """Verdict's code where the caller chose nothing that there is."""
+TOO_MANY_SESSIONS: Final = "You have as many sessions as you may have"
 MENU_TRIES: Final = 3
 """Answers to the menu before the line is hung up."""
 MENU_ANSWER_BYTES_MAX: Final = 64
 """The longest name of a service."""
+
+Claim = Callable[[Session, int, int], Awaitable[bool]]
+"""Notes a session, given how many the user may have and the time: `claim_session` on a state."""
 
 log = structlog.get_logger()
 
@@ -60,6 +66,7 @@ class Policies:
         policies: in the order of the configuration.
         authenticators: by the names that policies use.
         ledger: counts tries beyond the call.
+        claim: notes sessions of users; None where nobody counts them.
         clock: the time of day, with a time zone.
     """
 
@@ -69,6 +76,7 @@ class Policies:
         authenticators: Mapping[str, Authenticator],
         ledger: Ledger | None = None,
         *,
+        claim: Claim | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.measured = [each for each in authenticators.values() if isinstance(each, Measured)]
@@ -79,6 +87,8 @@ class Policies:
         """Tries in which an authenticator could not be asked, by its name."""
         self.unfit_numbers = 0
         """Callers refused because of the number that they called from."""
+        self.sessions_refused = 0
+        """Users who had as many sessions as they may."""
         self.break_glass_logins = 0
         """Users admitted by a policy for emergencies."""
         self._policies = policies
@@ -86,6 +96,8 @@ class Policies:
         self._authenticators = authenticators
         self._ledger = ledger
         self._clock = clock
+        self._claim = claim
+        self._limits_sessions = any(policy.sessions_max for policy in policies)
 
     async def conduct(self, dialog: Dialog) -> Verdict:
         """Conduct `dialog` to its verdict.
@@ -151,6 +163,8 @@ class Policies:
             service = await self._choose_service(dialog, granted.user, policy, judging.roles)
             if not isinstance(service, str):
                 return service
+        if not await self._has_room(dialog, granted, policy):
+            return Refused(granted.user, attributes={"message": TOO_MANY_SESSIONS})
         name = policy.name or f"policies[{index}]"
         log.info("admitted", hport=dialog.hport, user=granted.user, policy=name, service=service)
         if policy.break_glass:
@@ -159,6 +173,31 @@ class Policies:
                 "break-glass account used", hport=dialog.hport, user=granted.user, policy=name
             )
         return _with_attributes(granted, policy, service, judging.roles)
+
+    async def _has_room(self, dialog: Dialog, granted: Granted, policy: PolicySettings) -> bool:
+        """Note the user's session; return whether he may have it.
+
+        Raises:
+            BackendUnavailable: the state can't be asked.
+        """
+        if self._claim is None or not self._limits_sessions:
+            return True
+        now_s = int(self._clock().timestamp())
+        session = Session(
+            user=granted.user,
+            agent=dialog.facts.agent,
+            hport=dialog.hport,
+            call=dialog.call,
+            until_s=now_s + (_limit(granted, policy, "session_timeout_s") or UNBOUNDED_S),
+        )
+        try:
+            has_room = await self._claim(session, policy.sessions_max, now_s)
+        except StateError as error:
+            raise BackendUnavailable(str(error)) from error
+        if not has_room:
+            self.sessions_refused += 1
+            log.warning("too many sessions", hport=dialog.hport, user=granted.user)
+        return has_room
 
     async def _choose_service(
         self, dialog: Dialog, user: str, policy: PolicySettings, roles: frozenset[str]
@@ -216,10 +255,8 @@ def _with_attributes(
     """Add what the policy says of the stay; of two limits the shorter one holds."""
     attributes: dict[str, Any] = dict(granted.attributes)
     for name in ("session_timeout_s", "idle_timeout_s"):
-        limits = (getattr(policy, name), attributes.get(name))
-        sound = [limit for limit in limits if isinstance(limit, int) and limit > 0]
-        if sound:
-            attributes[name] = min(sound)
+        if limit := _limit(granted, policy, name):
+            attributes[name] = limit
     given = {
         "service": service,
         "policy": policy.name,
@@ -228,6 +265,12 @@ def _with_attributes(
     }
     attributes.update((name, value) for name, value in given.items() if value)
     return Granted(granted.user, granted.domain, attributes)
+
+
+def _limit(granted: Granted, policy: PolicySettings, name: str) -> int:
+    """Return the shorter of what the policy and the authenticator say; 0: neither says anything."""
+    limits = (getattr(policy, name), granted.attributes.get(name))
+    return min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=0)
 
 
 def _shown(text: str) -> bytes:

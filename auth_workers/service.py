@@ -40,6 +40,7 @@ from dialgate.sealing import ONE_TIME_CODES, Sealer
 from dialgate.settings import Settings, WorkerSettings, require
 from dialgate.state import check_state, open_state
 from dialgate.telemetry import new_registry
+from dialgate.user_sessions import claim_session
 from dialgate.user_sync import copy_until_s
 
 __all__ = ["main", "run_worker", "serve"]
@@ -80,7 +81,9 @@ async def serve(settings: Settings, life: Life) -> None:
             _opened(settings, resources) as authenticators,
             _watched(state, charging) as watched,
         ):
-            policies = Policies(settings.policies, authenticators, charging)
+            policies = Policies(
+                settings.policies, authenticators, charging, claim=partial(claim_session, state)
+            )
             await run_worker(
                 settings,
                 life,

@@ -43,11 +43,12 @@ __all__ = [
     "TOKENS",
     "TRIES",
     "USERS",
+    "USER_SESSIONS",
     "VERSION_TABLE",
     "metadata",
 ]
 
-SCHEMA: Final = "0004"
+SCHEMA: Final = "0005"
 """Revision of these tables: the newest migration's.  Four digits, so that they compare."""
 BASELINE: Final = "0001"
 """Revision of databases from before there were migrations."""
@@ -113,6 +114,16 @@ RECOVERY_CODES: Final = Table(
     Column("digest", LargeBinary, primary_key=True),
 )
 """Recovery codes that are not used up yet, as digests under the pool's key."""
+USER_SESSIONS: Final = Table(
+    "user_sessions",
+    metadata,
+    Column("agent", String(NAME_CHARS_MAX), primary_key=True),
+    Column("hport", String(HPORT_CHARS_MAX), primary_key=True),
+    Column("call", LargeBinary(ID_BYTES), nullable=False),
+    Column("user", String(1024), nullable=False, index=True),
+    Column("until_s", BigInteger, nullable=False),
+)
+"""The session last admitted at each port (`dialgate.user_sessions`)."""
 SECRETS: Final = Table(
     "secrets",
     metadata,

@@ -1,20 +1,22 @@
 """`dialgate policy`: which policy a call falls under, why, and what its caller will be asked.
 
-It reads the configuration and asks nobody: the very functions by which workers decide are played
-with factors that all accept.
+It asks no caller and no authenticator: the very functions by which workers decide are played with
+factors that all accept.  Only a local user's roles are looked up, where the state is at hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from dialgate.cli.table import add_output, duration, print_table
-from dialgate.errors import UsageError
+from dialgate.errors import StateError, UsageError
 from dialgate.manual import add_config, new_parser
 from dialgate.policy import (
     Outcome,
@@ -26,7 +28,9 @@ from dialgate.policy import (
     offered_services,
 )
 from dialgate.settings import PolicySettings, Settings, load
+from dialgate.state import open_state
 from dialgate.text import printable
+from dialgate.users import find_user
 
 __all__ = ["run"]
 
@@ -57,8 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         Explains the policies of a configuration: for one call, which of them matches and which
         key of the others doesn't, and what its caller is asked, in order.
 
-        What isn't given isn't known: without --user the call is at the door, and without --role
-        nobody has vouched for the user yet. Factors are taken to accept.
+        What isn't given isn't known: without --user the call is at the door. The roles are those
+        of --role, else the local user's in the cluster's state; nobody has vouched for any other
+        user yet. Factors are taken to accept.
         """,
         examples=[
             "dialgate policy explain --site oslo --port oslo/1",
@@ -110,8 +115,32 @@ def _situation(options: argparse.Namespace, settings: Settings) -> Situation:
         called=_number(settings, options.port) if options.called is None else options.called,
         at=options.at or datetime.now().astimezone(),
         user=options.user,
-        roles=frozenset(options.role) if options.role else None,
+        roles=frozenset(options.role) if options.role else _local_roles(settings, options.user),
     )
+
+
+def _local_roles(settings: Settings, user: str | None) -> frozenset[str] | None:
+    """Return the roles of a local user; None: nobody knows them here.
+
+    The state is not made if there is none, and one that can't be asked is as good as none.
+    """
+    url = settings.cluster.state
+    is_file = url.startswith("sqlite:///")
+    if user is None or (is_file and not Path(url.removeprefix("sqlite:///")).exists()):
+        return None
+    try:
+        return asyncio.run(_roles_of(url, user))
+    except StateError:
+        return None
+
+
+async def _roles_of(url: str, name: str) -> frozenset[str] | None:
+    engine = await open_state(url)
+    try:
+        user = await find_user(engine, name)
+    finally:
+        await engine.dispose()
+    return None if user is None else frozenset(user.roles)
 
 
 def _number(settings: Settings, hport: str) -> str:

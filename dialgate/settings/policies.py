@@ -95,6 +95,8 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The longest that these callers may stay; 0: the service's own limit."""
     idle_timeout_s: Timeout = 0
     """The longest that their line may be silent; 0: the service's own limit."""
+    sessions_max: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Sessions that each of these users may have at once, in the whole cluster; 0: no limit."""
 
     def matches(self, site: str, hport: str) -> bool:
         """Return whether this policy is for some caller of the port `hport` at `site`."""

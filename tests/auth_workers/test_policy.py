@@ -14,7 +14,9 @@ from auth_workers.policy import NO_POLICY, NO_TRY_LEFT, Policies
 from auth_workers.testing import FACTS, Caller, Event
 from auth_workers.verdict import Granted, Refused, Undecided, Verdict
 from dialgate.codes import Mprerror, Winerror
+from dialgate.errors import BackendUnavailable, StateError
 from dialgate.settings import PolicySettings
+from dialgate.user_sessions import UNBOUNDED_S, Session
 from dialgate.wire.bodies import Facts
 
 
@@ -458,6 +460,71 @@ async def test_of_two_limits_the_shorter_one_holds(policys: int, users: int, hol
     assert await conducted(policies(policy(session_timeout_s=policys), local=local), ann()) == (
         Granted("ann", "", {"session_timeout_s": holds})
     )
+
+
+class House:
+    """Notes sessions, and has room for so many."""
+
+    def __init__(self, room: int = 1) -> None:
+        self.room = room
+        self.sessions: list[tuple[Session, int]] = []
+
+    async def claim(self, session: Session, sessions_max: int, now_s: int) -> bool:
+        if self.room < 0:
+            raise StateError("/state.db: the state can't be used: disk I/O error")
+        self.sessions.append((session, sessions_max))
+        self.room -= 1
+        return self.room >= 0
+
+
+def limited(house: House, **fields: Any) -> Policies:
+    return Policies(
+        [policy(sessions_max=2, **fields)],
+        {"local": Stub(ANN)},
+        claim=house.claim,
+        clock=lambda: datetime.fromtimestamp(1000, UTC),
+    )
+
+
+async def test_a_user_has_as_many_sessions_as_his_policy_says() -> None:
+    house = House(room=1)
+    found = limited(house, session_timeout_s=600)
+
+    assert isinstance(await conducted(found, ann()), Granted)
+    assert house.sessions == [(Session("ann", "oslo-1", "oslo/1", bytes(16), 1600), 2)]
+    assert await conducted(found, ann()) == Refused(
+        "ann", attributes={"message": "You have as many sessions as you may have"}
+    )
+    assert found.sessions_refused == 1
+
+
+async def test_a_session_without_a_limit_counts_for_a_week_at_most() -> None:
+    house = House()
+    await conducted(limited(house), ann())
+
+    assert house.sessions[0][0].until_s == 1000 + UNBOUNDED_S
+
+
+async def test_who_is_not_let_in_takes_no_session() -> None:
+    house = House()
+    found = limited(house, services=("a", "b"))
+
+    await conducted(found, Caller(b"ann", b"secret", b"", b"", b""))
+
+    assert house.sessions == []
+
+
+async def test_sessions_that_cannot_be_counted_are_an_error_and_no_refusal() -> None:
+    with pytest.raises(BackendUnavailable):
+        await conducted(limited(House(room=-1)), ann())
+
+
+async def test_where_no_policy_limits_sessions_none_is_noted() -> None:
+    house = House()
+    found = Policies([policy()], {"local": Stub(ANN)}, claim=house.claim)
+
+    assert isinstance(await conducted(found, ann()), Granted)
+    assert house.sessions == []
 
 
 async def test_an_account_for_emergencies_is_known_before_its_try_is_checked_and_alarmed() -> None:

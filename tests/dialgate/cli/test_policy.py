@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +10,9 @@ from typing import Any, Final
 import pytest
 
 from dialgate.cli import main
+from dialgate.passwords import Argon2
+from dialgate.state import open_state
+from dialgate.users import UserTerms, add_user
 from tests.dialgate.sample import altered, write
 
 POLICIES: Final = """
@@ -47,7 +51,9 @@ MONDAY: Final = ("--at", "2026-11-23T12:00+01:00")
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     text = altered(
-        (OLD, POLICIES), ('device = "/dev/ttyS0"', 'device = "/dev/ttyS0"\nnumber = "8001"')
+        ("/var/lib/dialgate/state.db", f"{tmp_path}/state.db"),
+        (OLD, POLICIES),
+        ('device = "/dev/ttyS0"', 'device = "/dev/ttyS0"\nnumber = "8001"'),
     )
     return write(tmp_path, text)
 
@@ -143,6 +149,34 @@ def test_it_says_what_is_asked_in_order(config: Path, capsys: pytest.CaptureFixt
     ]
     assert answer["gets"]["services"] == ["console", "shell"]
     assert answer["policies"][2]["why"] == ["comes after engineers"]
+
+
+async def test_a_local_users_roles_are_looked_up(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = await open_state(f"sqlite:///{tmp_path}/state.db")
+    cheap = Argon2(memory_kib=8, passes=1)
+    await add_user(engine, "eve", b"xyzzy-42", cheap, UserTerms(roles=["engineer"]))
+    await engine.dispose()
+    call = (*MONDAY, "--caller", "+4722", "--user")
+
+    known = await asyncio.to_thread(explained, config, capsys, *call, "eve")
+    given = await asyncio.to_thread(explained, config, capsys, *call, "eve", "--role", "guest")
+    unknown = await asyncio.to_thread(explained, config, capsys, *call, "bob")
+
+    assert [answer["policies"][1]["matches"] for answer in (known, given, unknown)] == [
+        "yes",
+        "no",
+        "open",
+    ]
+
+
+def test_without_a_state_none_is_made(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explained(config, capsys, *MONDAY, "--caller", "+47", "--user", "eve")
+
+    assert list(tmp_path.iterdir()) == [config]
 
 
 def test_at_the_door_users_and_roles_are_open(
