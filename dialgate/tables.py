@@ -34,6 +34,7 @@ from dialgate.wire.limits import (
 )
 
 __all__ = [
+    "ACCOUNTING",
     "BASELINE",
     "CALL_RECORDS",
     "META",
@@ -146,6 +147,7 @@ CALL_RECORDS: Final = Table(
     Column("facts", Text, nullable=False),
     Index("call_records_by_call", "call"),
     Index("call_records_by_time", "made_at"),
+    Index("call_records_by_storing", "stored_at"),
     Index(
         "call_records_one_start_one_stop",
         "call",
@@ -159,3 +161,30 @@ CALL_RECORDS: Final = Table(
 
 Times are seconds since 1970: when the agent made the record, when it was stored.  `username` is of
 the call's last dialog, `facts` the whole record as JSON."""
+ACCOUNTING: Final = Table(
+    "accounting",
+    metadata,
+    Column("authenticator", String(NAME_CHARS_MAX), primary_key=True),
+    Column("record", LargeBinary(ID_BYTES), primary_key=True),
+    Column("call", LargeBinary(ID_BYTES), nullable=False),
+    Column("agent", String(NAME_CHARS_MAX), nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("entered_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("worker", LargeBinary(ID_BYTES), nullable=False),
+    Column("sendings", Integer, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Index("accounting_by_call", "authenticator", "call"),
+    Index(
+        "accounting_due",
+        "authenticator",
+        "due_at",
+        sqlite_where=text("NOT done"),
+        postgresql_where=text("NOT done"),
+    ),
+)
+"""What RADIUS accounting servers are told (`auth_workers.radius.ledger`).
+
+A row a record and table `[authenticators.NAME]`.  `due_at` is when a worker may claim it (next), in
+seconds since 1970, so while one has it the end of its lease; `worker` is who claimed it last."""

@@ -10,10 +10,11 @@ Invariant: without an answer that is the server's own there is no decision.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final, Protocol
 
 import structlog
@@ -21,8 +22,11 @@ from prometheus_client.metrics_core import Metric
 
 from auth_workers.authenticators import Accepted, Login, Rejected, Result, Unavailable
 from auth_workers.kinds import Kind, Resources
+from auth_workers.radius.accountant import Accountant, Route
+from auth_workers.radius.accounting import ADMITTED_BY
 from auth_workers.radius.attributes import complete_attributes, of_call, text_of
 from auth_workers.radius.client import Client, Silent
+from auth_workers.radius.ledger import Ledger
 from auth_workers.radius.packets import (
     PASSWORD_BYTES_MAX,
     VALUE_BYTES_MAX,
@@ -76,6 +80,7 @@ class Radius:
         servers: whom to ask.
         client: how.
         signed: whether replies must have a Message-Authenticator.
+        accountant: tells the accounting servers, where there are any.
         clock: monotonic seconds.
     """
 
@@ -87,6 +92,7 @@ class Radius:
         client: Asks,
         *,
         signed: bool = True,
+        accountant: Accountant | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -94,6 +100,7 @@ class Radius:
         self._servers = servers
         self._client = client
         self._signed = signed
+        self._accountant = accountant
         self._clock = clock
         known = [str(server) for server in servers.in_order(clock())]
         self.replies = Counter({(server, code): 0 for server in known for code in _ANSWERS})
@@ -153,6 +160,7 @@ class Radius:
                 for (server, fault), n in self._client.ignored.items()
             ],
         )
+        yield from self._accounting()
         now = self._clock()
         yield gauge(
             "dialgate_worker_radius_dead",
@@ -162,6 +170,21 @@ class Radius:
                 ([name, str(server)], int(self._servers.is_dead(server, now)))
                 for server in self._servers.in_order(now)
             ],
+        )
+
+    def _accounting(self) -> Iterable[Metric]:
+        accountant, name = self._accountant, self._name
+        yield counter(
+            "dialgate_worker_radius_accounting_total",
+            "Accounting requests that this worker has sent, by what came of them.",
+            ["authenticator", "outcome"],
+            [([name, how], n) for how, n in accountant.told.items()] if accountant else [],
+        )
+        yield gauge(
+            "dialgate_worker_radius_accounting_waiting",
+            "Accounting requests of the cluster that no server has answered yet.",
+            ["authenticator"],
+            [([name], accountant.waiting)] if accountant else [],
         )
 
     async def _converse(
@@ -184,7 +207,7 @@ class Radius:
             self._servers.answered(server)
             self.replies[str(server), reply.code] += 1
             if reply.code is PacketCode.ACCESS_ACCEPT:
-                return await _accept(reply, login)
+                return await _accept(reply, login, self._name)
             message = text_of(reply.attributes.get(Attribute.REPLY_MESSAGE, ()))
             if reply.code is PacketCode.ACCESS_REJECT:
                 return Rejected(message=message)
@@ -214,7 +237,7 @@ async def _respond(challenge: Reply, message: str, login: Login) -> bytes:
     )
 
 
-async def _accept(reply: Reply, login: Login) -> Result:
+async def _accept(reply: Reply, login: Login, table: str) -> Result:
     """Show the server's last words, and hand on what it says of the user and his stay."""
     (name,) = reply.attributes.get(Attribute.USER_NAME, ())[:1] or (login.user.encode(),)
     try:
@@ -226,13 +249,12 @@ async def _accept(reply: Reply, login: Login) -> Result:
         await login.dialog.send(f"{message}\r\n".encode())
     filters = reply.attributes.get(Attribute.FILTER_ID, ())
     roles = tuple(each.decode(errors="replace") for each in filters)
-    return Accepted(user, roles=roles, attributes=complete_attributes(reply))
+    attributes = {**complete_attributes(reply), ADMITTED_BY: table}
+    return Accepted(user, roles=roles, attributes=attributes)
 
 
 @asynccontextmanager
-async def _open(
-    name: str, settings: RadiusSettings, _resources: Resources
-) -> AsyncIterator[Radius]:
+async def _open(name: str, settings: RadiusSettings, resources: Resources) -> AsyncIterator[Radius]:
     if not settings.require_message_authenticator:
         log.warning(
             "RADIUS replies are believed without Message-Authenticator: whoever sits between "
@@ -245,13 +267,37 @@ async def _open(
     except ValueError as error:
         raise UsageError(f"authenticators.{name}.secret_file: {error}") from None
     ignored: Counter[tuple[str, Fault]] = Counter()
-    yield Radius(
-        name,
-        secret,
-        Servers([parse_host_port(server) for server in settings.servers]),
-        Client(settings.timeout_s, settings.retries, ignored),
-        signed=settings.require_message_authenticator,
+    accountant = _accountant(name, settings, secret, resources, ignored)
+    async with accountant.running() if accountant else nullcontext():
+        yield Radius(
+            name,
+            secret,
+            Servers([parse_host_port(server) for server in settings.servers]),
+            Client(settings.timeout_s, settings.retries, ignored),
+            signed=settings.require_message_authenticator,
+            accountant=accountant,
+        )
+
+
+def _accountant(
+    name: str,
+    settings: RadiusSettings,
+    secret: bytes,
+    resources: Resources,
+    ignored: Counter[tuple[str, Fault]],
+) -> Accountant | None:
+    if not settings.accounting:
+        return None
+    servers = [parse_host_port(server) for server in settings.accounting]
+    route = Route(
+        secret=secret,
+        servers=Servers(servers),
+        client=Client(settings.timeout_s, 0, ignored),
+        retries=settings.retries,
+        # A lookup of the server's name may take as long as an answer.
+        sending_s=2.0 * settings.timeout_s * (settings.retries + 1) * len(servers),
     )
+    return Accountant(name, route, Ledger(resources.state, name, os.urandom(16)))
 
 
 KIND: Final = Kind(RadiusSettings, _open)

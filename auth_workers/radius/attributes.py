@@ -73,9 +73,12 @@ def text_of(values: Sequence[bytes]) -> str:
     return lines[:MESSAGE_CHARS_MAX].replace("\n", "\r\n")
 
 
-def class_values(text: str) -> list[bytes]:
+def class_values(attributes: Mapping[str, object]) -> list[bytes]:
     """Return the Class attributes that `complete_attributes` wrote down, for accounting."""
-    return [bytes.fromhex(each) for each in text.split(",") if each]
+    try:
+        return [bytes.fromhex(each) for each in str(attributes.get("class", "")).split(",") if each]
+    except ValueError:
+        return []
 
 
 def complete_attributes(reply: Reply) -> dict[str, str | int]:

@@ -35,6 +35,7 @@ SILENCE: Final = Silent("192.0.2.1:1812: no answer", Mprerror.ERROR_AUTH_SERVER_
 METRICS: Final = Path(__file__).parents[3] / "docs" / "metrics.md"
 STATE, MESSAGE, PROMPT, TIMEOUT = 24, 18, 76, 27
 
+ANN: Final = Accepted("ann", attributes={"radius": "corp"})
 Answer = tuple[int, Sequence[tuple[int, bytes]]] | Silent
 YES: Final[Answer] = (ACCEPT, [])
 NO: Final[Answer] = (REJECT, [])
@@ -71,7 +72,7 @@ def corp(network: Network, *servers: HostPort) -> Radius:
 async def test_a_good_password_is_accepted() -> None:
     network = Network(YES)
 
-    assert await Caller(b"secret").tries("ann", corp(network)) == Accepted("ann")
+    assert await Caller(b"secret").tries("ann", corp(network)) == ANN
     assert network.sent[0][1][Attribute.USER_NAME] == b"ann"
     assert network.sent[0][1][Attribute.NAS_PORT_ID] == b"oslo/1"
 
@@ -102,7 +103,7 @@ async def test_the_stay_and_the_roles_are_the_servers() -> None:
     assert await Caller(b"secret").tries("ann", corp(network)) == Accepted(
         "ann",
         roles=("field", "night"),
-        attributes={"session_timeout_s": 60, "filter_id": "field,night"},
+        attributes={"radius": "corp", "session_timeout_s": 60, "filter_id": "field,night"},
     )
 
 
@@ -111,7 +112,7 @@ async def test_the_server_may_give_the_user_another_name(named: bytes, user: str
     """RFC 2865 §5.1; a name that nobody can have is not taken."""
     network = Network((ACCEPT, [(1, named)]))
 
-    assert await Caller(b"secret").tries("ann", corp(network)) == Accepted(user)
+    assert await Caller(b"secret").tries("ann", corp(network)) == replace(ANN, user=user)
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 5, 20])
@@ -123,7 +124,7 @@ async def test_challenges_go_on_for_as_long_as_the_server_asks(rounds: int) -> N
     network = Network(*asks, YES)
     caller = Caller(b"secret", *[b"answer"] * rounds)
 
-    assert await caller.tries("ann", corp(network)) == Accepted("ann")
+    assert await caller.tries("ann", corp(network)) == ANN
     assert [sent.get(STATE) for _, sent in network.sent] == [
         None,
         *[b"state %d" % n for n in range(rounds)],
@@ -169,7 +170,7 @@ async def test_an_empty_answer_to_a_challenge_is_an_answer() -> None:
     """Press return to have the code sent to your telephone."""
     network = Network((CHALLENGE, [(STATE, b"s")]), YES)
 
-    assert await Caller(b"secret", b"").tries("ann", corp(network)) == Accepted("ann")
+    assert await Caller(b"secret", b"").tries("ann", corp(network)) == ANN
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ async def test_silence_is_unavailable_and_its_reason_is_kept() -> None:
 async def test_the_second_server_is_asked_when_the_first_is_silent() -> None:
     network = Network(SILENCE, YES)
 
-    assert await Caller(b"secret").tries("ann", corp(network, ONE, TWO)) == Accepted("ann")
+    assert await Caller(b"secret").tries("ann", corp(network, ONE, TWO)) == ANN
     assert network.asked == [ONE, TWO]
     assert network.hasty == [True, False]  # Nobody comes after the last: it gets all its time.
 
@@ -227,7 +228,7 @@ async def test_a_server_that_dies_in_a_challenge_takes_its_state_along() -> None
     network = Network(first, SILENCE, second, YES)
     caller = Caller(b"secret", b"111111", b"2222")
 
-    assert await caller.tries("ann", corp(network, ONE, TWO)) == Accepted("ann")
+    assert await caller.tries("ann", corp(network, ONE, TWO)) == ANN
     assert network.asked == [ONE, ONE, TWO, TWO]
     assert [sent.get(STATE) for _, sent in network.sent] == [None, b"one's", None, b"two's"]
     assert caller.screen == b"Password: Code? PIN? "
@@ -251,7 +252,9 @@ async def test_after_a_lost_worker_the_conversation_starts_over_with_its_tries()
 async def test_a_login_ends_in_a_verdict_of_each_kind() -> None:
     terms = replace(TERMS, tries_max=1)
 
-    assert await Caller(b"ann", b"secret").meets(corp(Network(YES)), terms) == Granted("ann")
+    assert await Caller(b"ann", b"secret").meets(corp(Network(YES)), terms) == Granted(
+        "ann", attributes=ANN.attributes
+    )
     assert isinstance(await Caller(b"ann", b"bad").meets(corp(Network(NO)), terms), Refused)
     assert await Caller(b"ann", b"x").meets(corp(Network(SILENCE)), terms) == Undecided(
         SILENCE.code, "ann"
