@@ -49,7 +49,7 @@ __all__ = [
     "metadata",
 ]
 
-SCHEMA: Final = "0005"
+SCHEMA: Final = "0006"
 """Revision of these tables: the newest migration's.  Four digits, so that they compare."""
 BASELINE: Final = "0001"
 """Revision of databases from before there were migrations."""
