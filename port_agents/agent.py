@@ -329,6 +329,8 @@ class Agent(PortInputs):
                 self._perform(line, line.cut(Disconnect.AGENT_STOPPED, _STOPPED, now), now)
             self._emit(*self.brokers.close(), Finished())
         home = self.brokers.home
-        self._emit(*self.records.use(None if home is None else home.session))
+        # What a site's own broker stores is not in the cluster's state: the records wait for it.
+        session = None if home is None or home.is_local else home.session
+        self._emit(*self.records.use(session))
         actions, self._actions = self._actions, []
         return actions

@@ -80,6 +80,8 @@ class Bench:
         """What becomes of closures on the disk."""
         self.seen: list[str] = []
         self.lines: list[Lines] = []
+        self.loads = 0
+        """How often records were asked for, to be sent."""
         self._numbers = count(1)
         self.do(self.agent.start(self.now))
 
@@ -188,7 +190,9 @@ class Bench:
                 case CloseLink(link):
                     self.sessions.pop(link, None)
                     self.seen.append(f"-{link}")
-                case LoadRecords() | MarkStored():
+                case LoadRecords():
+                    self.loads += 1
+                case MarkStored():
                     pass  # There is no spool here.
                 case Finished():
                     self.seen.append("finished")
@@ -790,3 +794,18 @@ def test_a_dialog_that_went_back_to_the_centre_is_not_a_local_one() -> None:
     assert not bench.agent.brokers.is_home_local
     assert bench.counters.local_admissions == 0
     assert "oslo/1: start" in bench.take()
+
+
+def test_records_wait_for_a_broker_of_the_cluster() -> None:
+    """What the site's own broker would store is in nobody's table at the centre."""
+    bench = ready("a", "x")
+    bench.close("a")
+    bench.wait(NEXT_S)
+    before = bench.loads
+    bench.open("x")
+    assert bench.loads == before
+    bench.do(bench.agent.records.loaded([], bench.now))
+
+    bench.open("a")
+
+    assert bench.loads == before + 1
