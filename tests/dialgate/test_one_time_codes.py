@@ -30,7 +30,7 @@ from dialgate.tables import RECOVERY_CODES, TOKENS
 
 SEALER: Final = Sealer(bytes(32), purpose=ONE_TIME_CODES)
 NOW: Final = 1_800_000_000
-SECRET: Final = new_secret()
+SECRET: Final = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 WORKERS: Final = 3
 
 
