@@ -11,9 +11,11 @@ locks nobody.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -25,13 +27,17 @@ from dialgate.codes import Winerror
 from dialgate.errors import StateError
 from dialgate.lockout import Limit
 from dialgate.settings import LockoutSettings
-from dialgate.tries import Place, Rules, Ticket
+from dialgate.tries import Barred, Place, Rules, Ticket
 
 __all__ = ["Charging", "place_of", "rules_of"]
 
 UNCHARGED_MAX: Final = 10
 """Tries of break-glass users that a worker lets be checked in `UNCHARGED_S` without the state."""
 UNCHARGED_S: Final = 3600.0
+
+PATIENCE_S: Final = 10.0
+POLL_S: Final = 0.5
+"""How often the state is asked whether a lock was lifted by a try at another worker."""
 
 _LOCKED: Final = Winerror.ERROR_ACCOUNT_LOCKED_OUT.code
 
@@ -45,10 +51,16 @@ class Charging:
         state: the cluster's.
         rules: when to let wait.
         clock: seconds since 1970.
+        patience_s: how long a try waits for others that are open and may lift the lock.
     """
 
     def __init__(
-        self, state: AsyncEngine, rules: Rules, *, clock: Callable[[], float] = time.time
+        self,
+        state: AsyncEngine,
+        rules: Rules,
+        *,
+        clock: Callable[[], float] = time.time,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.charged = 0
         """Tries charged."""
@@ -61,38 +73,34 @@ class Charging:
         self._state = state
         self._rules = rules
         self._clock = clock
+        self._patience_s = patience_s
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._uncharged: deque[float] = deque(maxlen=UNCHARGED_MAX)
 
     async def charge(self, login: Login) -> Rejected | Unavailable | None:
         """Charge the try; None: its guess may be checked."""
-        place = place_of(login)
-        break_glass = login.terms.break_glass
         try:
-            ticket = await tries.charge(
-                self._state,
-                login.user,
-                place,
-                self._rules,
-                int(self._clock()),
-                break_glass=break_glass,
-            )
+            outcome = await self._charge(login)
         except StateError as error:
-            if break_glass and self._may_go_uncharged():
+            if login.terms.break_glass and self._may_go_uncharged():
                 self.uncharged += 1
-                log.error("try not charged", user=login.user, place=str(place), reason=str(error))  # noqa: TRY400 - the reason says it all
+                # The reason says it all: there is no fault of ours to trace.
+                log.error("try not charged", user=login.user, reason=str(error))  # noqa: TRY400
                 return None
             return Unavailable(str(error))
-        if ticket is None:
+        if isinstance(outcome, Barred):
             self.barred += 1
-            log.warning("user is locked", user=login.user, place=str(place))
+            log.warning("user is locked", user=login.user, place=str(place_of(login)))
             return Rejected(_LOCKED)
         self.charged += 1
-        login.ticket = ticket
+        login.ticket = outcome
         return None
 
     async def settle(self, login: Login, result: Result) -> Result:
         """Take note of what a charged try came to; return that, or that it can't be noted."""
         ticket = login.ticket
+        login.ticket = None
         assert ticket is None or isinstance(ticket, Ticket)
         now_s = int(self._clock())
         try:
@@ -101,14 +109,18 @@ class Charging:
                     await tries.accept(self._state, ticket, now_s)
                 case Unavailable() if ticket is not None:
                     await tries.take_back(self._state, ticket, self._rules, now_s)
-                case Rejected() if ticket is not None and ticket.locks:
-                    self.locks += ticket.locks
-                    log.warning("user locked", user=login.user, place=ticket.place)
+                case Rejected() if ticket is not None:
+                    await tries.fail(self._state, ticket, now_s)
+                    if ticket.locks:
+                        self.locks += ticket.locks
+                        log.warning("user locked", user=login.user, place=ticket.place)
                 case _:
                     pass
         except StateError as error:
             if not login.terms.break_glass:
                 return Unavailable(str(error))
+        finally:
+            self._wake(login.user)
         return result
 
     async def forget_old(self) -> None:
@@ -118,6 +130,45 @@ class Charging:
             StateError: the state can't be asked.
         """
         await tries.forget_old(self._state, self._rules, int(self._clock()))
+
+    async def _charge(self, login: Login) -> Ticket | Barred:
+        """Charge the try.  Others that are open may lift the lock that bars it: wait for these.
+
+        A user who calls on many lines at once, as a machine may, is not locked for that.
+        """
+        place = place_of(login)
+        give_up_at = self._loop.time() + self._patience_s
+        while True:
+            outcome = await tries.charge(
+                self._state,
+                login.user,
+                place,
+                self._rules,
+                int(self._clock()),
+                break_glass=login.terms.break_glass,
+            )
+            waiting = isinstance(outcome, Barred) and outcome.open
+            if not waiting or self._loop.time() >= give_up_at:
+                return outcome
+            await self._wait(login.user)
+
+    async def _wait(self, user: str) -> None:
+        """Wait until a try of `user` is settled here, or somewhere else perhaps."""
+        settled: asyncio.Future[None] = self._loop.create_future()
+        queue = self._waiting.setdefault(user, deque())
+        queue.append(settled)
+        try:
+            await asyncio.wait([settled], timeout=POLL_S)
+        finally:
+            queue.remove(settled)
+            if not queue:
+                self._waiting.pop(user, None)
+
+    def _wake(self, user: str) -> None:
+        """Let as many of those who wait for `user` go on as one right try makes room for."""
+        for settled in islice(self._waiting.get(user, ()), self._rules.user.tries):
+            if not settled.done():
+                settled.set_result(None)
 
     def _may_go_uncharged(self) -> bool:
         """Return whether a try may be checked without the state; that counts as one."""

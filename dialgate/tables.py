@@ -49,7 +49,7 @@ __all__ = [
     "metadata",
 ]
 
-SCHEMA: Final = "0006"
+SCHEMA: Final = "0007"
 """Revision of these tables: the newest migration's.  Four digits, so that they compare."""
 BASELINE: Final = "0001"
 """Revision of databases from before there were migrations."""
@@ -93,6 +93,7 @@ TRIES: Final = Table(
     Column("locked_until_s", BigInteger, nullable=False),
     Column("last_s", BigInteger, nullable=False, index=True),
     Column("admitted_s", BigInteger, nullable=False),
+    Column("open", Integer, nullable=False),
 )
 """Tries of a user (`dialgate.tries.key_of`) at a place, and as a whole where that is ""."""
 TOKENS: Final = Table(

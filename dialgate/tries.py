@@ -28,12 +28,14 @@ from dialgate.tables import TRIES
 from dialgate.text import printable
 
 __all__ = [
+    "Barred",
     "Lock",
     "Place",
     "Rules",
     "Ticket",
     "accept",
     "charge",
+    "fail",
     "forget_old",
     "key_of",
     "list_locks",
@@ -45,6 +47,9 @@ PLACE_CHARS_MAX: Final = 256
 """Longest place; what a modem says of the caller may be anything."""
 ROWS_MAX: Final = 1_000_000
 """Most rows kept; beyond them the oldest go first.  Names are the callers' invention."""
+OPEN_S: Final = 5
+"""How long after the last try it may still turn out that those before a lock were right; a try that
+is open for longer is taken for one whose worker died."""
 _EVERYWHERE: Final = ""
 """The place of a user's row as a whole."""
 
@@ -89,6 +94,14 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """A try that must not be checked, since a lock holds."""
+
+    open: bool
+    """Tries that the lock followed from are still being checked: it may go when one is right."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """A lock that holds."""
 
@@ -107,8 +120,8 @@ async def charge(
     now_s: int,
     *,
     break_glass: bool = False,
-) -> Ticket | None:
-    """Charge a try that is about to be checked; None: it must not be, since a lock holds.
+) -> Ticket | Barred:
+    """Charge a try that is about to be checked, unless a lock holds.
 
     Args:
         engine: the state.
@@ -122,19 +135,20 @@ async def charge(
     async with writing(engine) as connection:
         whole, here = await _held_rows(connection, key, at, now_s)
         known = bool(place.number) and now_s < here.admitted_s + rules.number_known_s
-        if _standing(here).is_locked(now_s):
-            return None
+        bars = [here] if _standing(here).is_locked(now_s) else []
         if _standing(whole).is_locked(now_s) and not known and not break_glass:
-            return None
+            bars.append(whole)
+        if bars:
+            return Barred(all(row.open and now_s < row.last_s + OPEN_S for row in bars))
         standing = charged(_standing(here), rules.place, now_s)
-        counts = standing.counted <= rules.place.tries
-        await _store(connection, here, standing, charged=here.charged + 1)
         as_whole = _standing(whole)
-        if counts and not as_whole.is_locked(now_s):
+        counts = standing.counted <= rules.place.tries and not as_whole.is_locked(now_s)
+        if counts:
             as_whole = charged(as_whole, rules.user, now_s)
-        else:
-            counts = False
-        await _store(connection, whole, as_whole, charged=whole.charged + 1)
+        await _store(connection, here, standing, charged=here.charged + 1, open=here.open + 1)
+        await _store(
+            connection, whole, as_whole, charged=whole.charged + 1, open=whole.open + counts
+        )
     locks = standing.is_locked(now_s) + (counts and as_whole.is_locked(now_s))
     return Ticket(key, at, counts, locks)
 
@@ -146,8 +160,16 @@ async def accept(engine: AsyncEngine, ticket: Ticket, now_s: int) -> None:
     """
     async with writing(engine) as connection:
         whole, here = await _held_rows(connection, ticket.user, ticket.place, now_s)
-        await _store(connection, here, FRESH, last_s=now_s, admitted_s=now_s)
-        await _store(connection, whole, FRESH, last_s=now_s)
+        await _close(connection, here, ticket, FRESH, last_s=now_s, admitted_s=now_s)
+        await _close(connection, whole, ticket, FRESH, last_s=now_s)
+
+
+async def fail(engine: AsyncEngine, ticket: Ticket, now_s: int) -> None:
+    """Take notice that a charged try was wrong, as it was counted already."""
+    async with writing(engine) as connection:
+        whole, here = await _held_rows(connection, ticket.user, ticket.place, now_s)
+        await _close(connection, here, ticket, _standing(here))
+        await _close(connection, whole, ticket, _standing(whole))
 
 
 async def take_back(engine: AsyncEngine, ticket: Ticket, rules: Rules, now_s: int) -> None:
@@ -157,9 +179,9 @@ async def take_back(engine: AsyncEngine, ticket: Ticket, rules: Rules, now_s: in
     """
     async with writing(engine) as connection:
         whole, here = await _held_rows(connection, ticket.user, ticket.place, now_s)
-        await _store(connection, here, taken_back(_standing(here), rules.place))
+        await _close(connection, here, ticket, taken_back(_standing(here), rules.place))
         if ticket.counted_for_user:
-            await _store(connection, whole, taken_back(_standing(whole), rules.user))
+            await _close(connection, whole, ticket, taken_back(_standing(whole), rules.user))
 
 
 async def unlock(engine: AsyncEngine, user: str) -> int:
@@ -167,7 +189,7 @@ async def unlock(engine: AsyncEngine, user: str) -> int:
     statement = (
         update(TRIES)
         .where(TRIES.c.user == key_of(user), TRIES.c.counted > 0)
-        .values(counted=0, locked_until_s=0)
+        .values(counted=0, locked_until_s=0, open=0)
     )
     async with writing(engine) as connection:
         return (await connection.execute(statement)).rowcount
@@ -224,6 +246,7 @@ async def _hold(connection: AsyncConnection, user: str, place: str, now_s: int) 
         "locked_until_s": 0,
         "last_s": now_s,
         "admitted_s": 0,
+        "open": 0,
     }
     rows = [{**fresh, "place": each} for each in (_EVERYWHERE, place)]
     as_it_is = {"charged": TRIES.c.charged}
@@ -245,6 +268,14 @@ async def _held_rows(
     )
     whole, here = (await connection.execute(statement)).all()
     return whole, here
+
+
+async def _close(
+    connection: AsyncConnection, row: Row[Any], ticket: Ticket, standing: Standing, **values: int
+) -> None:
+    """Store what became of a row by the end of a try that was open."""
+    counted = bool(row.place) or ticket.counted_for_user
+    await _store(connection, row, standing, open=max(row.open - counted, 0), **values)
 
 
 async def _store(

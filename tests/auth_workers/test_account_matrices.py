@@ -15,6 +15,7 @@ import pyotp
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_workers.authenticators import Authenticator
 from auth_workers.authenticators.local import Local, StoredUsers
 from auth_workers.authenticators.one_time_code import OneTimeCode
 from auth_workers.charging import Charging, rules_of
@@ -49,7 +50,7 @@ class House:
         self.hashing = HashingPool(CHEAP, 1)
         self.recovery_codes: list[str] = []
         self._charging = Charging(state, rules_of(LockoutSettings()), clock=self.clock)
-        self._authenticators = {
+        self._authenticators: dict[str, Authenticator] = {
             "local": Local(StoredUsers(state), self.hashing, clock=self.clock),
             "code": OneTimeCode(self._use, b"Code: "),
         }

@@ -66,7 +66,7 @@ class House:
         self.state = state
         self.now = 1_800_000_000.0
         self.broken = False
-        self.charging = Charging(state, RULES, clock=lambda: self.now)
+        self.charging = Charging(state, RULES, clock=lambda: self.now, patience_s=0.0)
 
     async def charged(self) -> int:
         """Return how many tries were charged, ever."""
@@ -258,3 +258,31 @@ async def test_no_place_and_no_ticket_holds_an_answer(house: House) -> None:
 
     assert login.ticket is not None
     assert "hush" not in repr((login.ticket, login.barred))
+
+
+async def test_a_user_who_calls_on_many_lines_at_once_gets_in_on_all(house: House) -> None:
+    """His tries count as failed until they are found right; the others wait for that."""
+    charging = Charging(house.state, RULES, clock=lambda: house.now)
+    callers = [Caller(b"ann", b"secret") for _ in range(30)]
+
+    verdicts = await asyncio.gather(
+        *(caller.meets(Door(house), TERMS, charging) for caller in callers)
+    )
+
+    assert set(map(type, verdicts)) == {Granted}
+    assert charging.barred == 0
+
+
+async def test_guesses_on_many_lines_at_once_are_no_more_than_one_after_another(
+    house: House,
+) -> None:
+    charging = Charging(house.state, RULES, clock=lambda: house.now)
+    door = Door(house)
+    callers = [Caller(b"ann", b"x") for _ in range(30)]
+
+    await asyncio.gather(
+        *(caller.meets(door, replace(TERMS, tries_max=1), charging) for caller in callers)
+    )
+
+    assert door.checked == RULES.place.tries
+    assert charging.barred == 30 - RULES.place.tries

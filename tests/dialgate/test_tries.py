@@ -16,7 +16,7 @@ from dialgate import tries
 from dialgate.lockout import Limit
 from dialgate.state import open_state, reading
 from dialgate.tables import TRIES
-from dialgate.tries import Place, Rules, Ticket
+from dialgate.tries import OPEN_S, Barred, Place, Rules, Ticket
 
 NOW: Final = 1_800_000_000
 RULES: Final = Rules(
@@ -48,20 +48,23 @@ async def fails(
 ) -> int:
     """Have `user` fail at `place`; return how many of the tries were charged."""
     tickets = [await tries.charge(state, user, place, RULES, now_s) for _ in range(times)]
-    return len([ticket for ticket in tickets if ticket is not None])
+    for ticket in tickets:
+        if isinstance(ticket, Ticket):
+            await tries.fail(state, ticket, now_s)
+    return len([ticket for ticket in tickets if isinstance(ticket, Ticket)])
 
 
 async def may_try(state: AsyncEngine, user: str, place: Place, now_s: int = NOW) -> bool:
     """Return whether a try would be charged; it is taken back."""
     ticket = await tries.charge(state, user, place, RULES, now_s)
-    if ticket is not None:
+    if isinstance(ticket, Ticket):
         await tries.take_back(state, ticket, RULES, now_s)
-    return ticket is not None
+    return isinstance(ticket, Ticket)
 
 
 async def gets_in(state: AsyncEngine, user: str, place: Place, now_s: int = NOW) -> None:
     ticket = await tries.charge(state, user, place, RULES, now_s)
-    assert ticket is not None
+    assert isinstance(ticket, Ticket)
     await tries.accept(state, ticket, now_s)
 
 
@@ -144,7 +147,7 @@ async def test_a_break_glass_user_is_not_locked_as_a_whole(state: AsyncEngine) -
     tickets = [
         await tries.charge(state, "ann", OWN, RULES, NOW, break_glass=True) for _ in range(5)
     ]
-    assert [ticket is not None for ticket in tickets] == [True] * 3 + [False] * 2
+    assert [isinstance(each, Ticket) for each in tickets] == [True] * 3 + [False] * 2
 
 
 async def test_getting_in_begins_the_count_anew(each_state: AsyncEngine) -> None:
@@ -225,7 +228,8 @@ async def test_of_tries_at_the_same_moment_no_more_are_charged_than_one_after_an
         *(tries.charge(each_state, "ann", place, RULES, NOW) for place in [OWN, *OTHERS[:4]] * 4)
     )
 
-    assert len([each for each in tickets if each is not None]) == RULES.user.tries
+    assert len([each for each in tickets if isinstance(each, Ticket)]) == RULES.user.tries
+    assert next(each for each in tickets if isinstance(each, Barred)).open
 
 
 async def test_any_name_and_any_number_can_be_charged(each_state: AsyncEngine) -> None:
@@ -233,3 +237,27 @@ async def test_any_name_and_any_number_can_be_charged(each_state: AsyncEngine) -
 
     assert isinstance(await tries.charge(each_state, "\u0390" * 128, longest, RULES, NOW), Ticket)
     assert isinstance(await tries.charge(each_state, "", longest, RULES, NOW), Ticket)
+
+
+async def test_a_lock_of_tries_that_are_open_may_go_when_one_is_right(state: AsyncEngine) -> None:
+    first, *_ = [await tries.charge(state, "ann", OWN, RULES, NOW) for _ in range(3)]
+    assert isinstance(first, Ticket)
+    assert await tries.charge(state, "ann", OWN, RULES, NOW) == Barred(open=True)
+
+    await tries.accept(state, first, NOW)
+
+    assert isinstance(await tries.charge(state, "ann", OWN, RULES, NOW), Ticket)
+
+
+async def test_a_lock_of_tries_that_failed_stays(state: AsyncEngine) -> None:
+    await fails(state, "ann", OWN, 3)
+
+    assert await tries.charge(state, "ann", OWN, RULES, NOW) == Barred(open=False)
+
+
+async def test_tries_whose_worker_died_have_failed_after_a_while(state: AsyncEngine) -> None:
+    for _ in range(3):
+        await tries.charge(state, "ann", OWN, RULES, NOW)
+
+    for later_s, is_open in ((OPEN_S - 1, True), (OPEN_S, False)):
+        assert await tries.charge(state, "ann", OWN, RULES, NOW + later_s) == Barred(is_open)
