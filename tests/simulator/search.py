@@ -17,6 +17,7 @@ import copyreg
 import io
 import math
 import pickle
+import time
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
@@ -745,8 +746,12 @@ class Found(NamedTuple):
     """Whether every state within the bounds was seen."""
 
 
-def search(bounds: Bounds) -> Found:
+def search(bounds: Bounds, *, until: float = math.inf) -> Found:
     """Visit every state within `bounds`, the nearest first.
+
+    Args:
+        bounds: what may happen.
+        until: when to stop, in monotonic seconds.
 
     Raises:
         Broken: a rule doesn't hold; the text has the shortest way there.
@@ -777,6 +782,6 @@ def search(bounds: Bounds) -> Found:
                 seen.add(told_by)
                 edge.append(frozen(after))
                 deepest = max(deepest, len(after.trail))
-        if len(seen) >= bounds.states_max:
+        if len(seen) >= bounds.states_max or time.monotonic() > until:
             return Found(len(seen), steps, deepest, is_whole=False)
     return Found(len(seen), steps, deepest, is_whole=True)

@@ -1,0 +1,15 @@
+"""Mutants that may live, and why: each is named as `tests.simulator.mutants` names it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXPLAINED: Final[dict[str, str]] = {
+    "broker.switchboard:Switchboard.send: entry.agent is not None -> True": (
+        "the same program: an entry that is OWNED has an agent (`broker.entries.Entry`); "
+        "the condition is for the type checker"
+    ),
+    "broker.switchboard:Switchboard.received: entry.worker is not None -> True": (
+        "the same program: an entry that is OWNED has a worker, likewise"
+    ),
+}
