@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from dialgate.settings import PortSettings, ServiceSettings
-from dialgate.settings.endpoints import TERMINAL_SERVER
-from port_agents.call import Call, Passed
 from port_agents.device import Device, PortError
 from port_agents.direct import Direct
 from port_agents.flow import Flow
@@ -25,7 +23,6 @@ from port_agents.hook import run_hook
 from port_agents.line_actions import (
     Action,
     CallBegan,
-    Closure,
     KeepClosure,
     LineChanged,
     LineState,
@@ -35,67 +32,28 @@ from port_agents.line_actions import (
     StopService,
     WriteLine,
 )
-from port_agents.modem_actions import Flush, ModemLines, Reopen, RunHook, SetDtr
-from port_agents.network_port import connect_port
-from port_agents.serial_port import open_port
+from port_agents.line_locks import LineLocks
+from port_agents.modem_actions import Flush, Reopen, RunHook, SetDtr
+from port_agents.port_device import PortDevice
+from port_agents.port_events import PortEvents
+from port_agents.serial_port import SerialPort
 from port_agents.service_contract import Service, ServiceError
 
-__all__ = ["Port", "PortEvents"]
+__all__ = ["Port"]
 
 EARLY_BYTES_MAX: Final = 4096
 """What is kept of a caller's typing until his service is connected."""
 GRACE_S: Final = 1.0
 """How long a service may take to end by itself."""
 
-_NO_CALL: Final = frozenset({LineState.IDLE, LineState.DISABLED, LineState.FAULTED})
+_NO_CALL: Final = frozenset(
+    {LineState.IDLE, LineState.DISABLED, LineState.FAULTED, LineState.QUARANTINED}
+)
 
 log = structlog.get_logger()
 
 
-class PortEvents(Protocol):
-    """What a port's shell tells its agent."""
-
-    def opened(self, hport: str, lines: ModemLines | None) -> None:
-        """Hear that the device is open; `lines` None: it has no modem lines."""
-
-    def closed(self, hport: str, reason: str) -> None:
-        """Hear that the device is gone, or did not open."""
-
-    def receive(self, hport: str, data: bytes) -> None:
-        """Take what was read from the device."""
-
-    def lines_changed(self, hport: str, lines: ModemLines) -> None:
-        """Hear how the modem lines are."""
-
-    def drained(self, hport: str) -> None:
-        """Hear that all that was written has left."""
-
-    def service_output(self, hport: str, data: bytes) -> None:
-        """Take what the service says."""
-
-    def expect_user(self, hport: str) -> Mapping[str, str]:
-        """Return variables that tell a service which starts now where to name its user."""
-
-    def passed_by(self, hport: str, passed: Passed | None) -> None:
-        """Hear what a direct service moved over the line; None: nobody counted."""
-
-    def service_ended(self, hport: str, failure: str) -> None:
-        """Hear that the service is gone; `failure`: why it could not be started."""
-
-    def call_began(self, hport: str, call: Call) -> None:
-        """Note that a call is under way."""
-
-    def hook_ended(self, hport: str, failure: str) -> None:
-        """Hear that the operator's hook has ended; `failure`: why it did not work."""
-
-    def record(self, hport: str, record: Record) -> None:
-        """Keep a record."""
-
-    def keep_closure(self, hport: str, closure: Closure | None) -> None:
-        """Keep over restarts that the port is closed, or is not."""
-
-
-class Port:
+class Port(PortDevice):
     """One port.
 
     Args:
@@ -103,6 +61,7 @@ class Port:
         services: those of the configuration, by name.
         events: the agent.
         tasks: where services run.
+        locks: where other programs' locks are; None: nowhere.
     """
 
     def __init__(
@@ -111,60 +70,18 @@ class Port:
         services: Mapping[str, ServiceSettings],
         events: PortEvents,
         tasks: asyncio.TaskGroup,
+        locks: LineLocks | None = None,
     ) -> None:
-        self.hport: Final = settings.hport
-        self._is_remote: Final = settings.device.startswith(TERMINAL_SERVER)
+        super().__init__(settings, events, tasks, locks)
         self.bytes_lost = 0
         """Bytes that one side sent and the other had no room for."""
-        self._settings = settings
         self._services = services
-        self._events = events
-        self._tasks = tasks
-        self._loop = asyncio.get_running_loop()
-        self._device: Device | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._reopen_timer: asyncio.TimerHandle | None = None
         self._service: Service | None = None
         self._serving: asyncio.Task[str] | None = None
         self._service_over = asyncio.Event()
         self._flow: Flow | None = None
         self._early = bytearray()
         """What the caller typed before his service was there."""
-
-    def open(self) -> None:
-        """Open the device for the first time; one behind a terminal server not before `start`.
-
-        Raises:
-            PortError: it can't be opened, or has no modem lines and needs them.
-        """
-        if self._is_remote:
-            return
-        self._device = open_port(self._settings, self)
-        lines = self._device.lines()
-        if lines is None and self._settings.modem and self._settings.dcd == "auto":
-            self.close()
-            raise PortError(
-                f"{self._settings.device}: has no modem lines, so the end of a call is not seen: "
-                f'set dcd = "ignore" for port {self.hport}'
-            )
-
-    def start(self) -> None:
-        """Tell the agent of the open device."""
-        if self._is_remote:
-            self._reopen()
-            return
-        assert self._device is not None, "opened before it is started"
-        self._events.opened(self.hport, self._device.lines())
-
-    def close(self) -> None:
-        """Close the device, and open it no more; a service is ended by its task's end."""
-        if self._reopen_timer is not None:
-            self._reopen_timer.cancel()
-        if self._connecting is not None:
-            self._connecting.cancel()
-        if self._device is not None:
-            self._device.close()
-            self._device = None
 
     def do(self, action: Action) -> None:
         """Perform what the line wants."""
@@ -219,6 +136,8 @@ class Port:
         log.info("line", hport=self.hport, state=str(state), reason=reason)
         if self._device is not None:
             self._device.watch_carrier(in_call=state not in _NO_CALL)
+            if self._settings.dial_out:
+                self._share(in_call=state not in _NO_CALL)
 
     # What the device tells.
 
@@ -230,49 +149,6 @@ class Port:
         """Let the service go on, and tell the line."""
         self._balance()
         self._events.drained(self.hport)
-
-    def on_lines(self, lines: ModemLines) -> None:
-        """Pass on how the modem lines are."""
-        self._events.lines_changed(self.hport, lines)
-
-    def on_lost(self, reason: str) -> None:
-        """Pass on that the device is gone."""
-        self._device = None
-        log.warning("device lost", hport=self.hport, device=self._settings.device, reason=reason)
-        self._events.closed(self.hport, f"{self._settings.device}: {reason}")
-
-    def _reopen_later(self, after_s: float) -> None:
-        if self._reopen_timer is not None:
-            self._reopen_timer.cancel()
-        self._reopen_timer = self._loop.call_later(after_s, self._reopen)
-
-    def _reopen(self) -> None:
-        self._reopen_timer = None
-        if self._connecting is not None:
-            return
-        if self._device is not None:
-            self._device.close()
-            self._device = None
-        if self._is_remote:
-            self._connecting = self._tasks.create_task(self._connect())
-            return
-        try:
-            self._device = open_port(self._settings, self)
-        except PortError as error:
-            self._events.closed(self.hport, str(error))
-            return
-        self._events.opened(self.hport, self._device.lines())
-
-    async def _connect(self) -> None:
-        """Connect to a device behind a terminal server, and tell of it or why there is none."""
-        try:
-            self._device = await connect_port(self._settings, self)
-        except PortError as error:
-            self._connecting = None
-            self._events.closed(self.hport, str(error))
-            return
-        self._connecting = None
-        self._events.opened(self.hport, self._device.lines())
 
     async def _run_hook(self) -> None:
         settings = self._settings
@@ -316,6 +192,8 @@ class Port:
         settings, events = self._settings_of(start.name), _ServiceEvents(self)
         contact = self._events.expect_user(self.hport)
         if settings.direct:
+            if isinstance(self._device, SerialPort):
+                self._device.share()
             place = (self._device, self._settings.device)
             return await start_on_device(settings, start.admission, events, contact, place)
         return await start_service(settings, start.admission, events, contact)
@@ -326,7 +204,7 @@ class Port:
             return
         self._device.close()
         try:
-            self._device = open_port(self._settings, self)
+            self._device = self._open()
         except PortError as error:
             self._device = None
             self._events.closed(self.hport, str(error))

@@ -92,11 +92,14 @@ def open_port(settings: PortSettings, listener: PortListener) -> SerialPort:
                 settings.stopbits,
                 xonxoff=settings.xonxoff,
                 rtscts=settings.rtscts,
-                exclusive=True,
+                exclusive=not settings.dial_out,
             )
         ) as opened:
             # The copy keeps the settings and the lock; with the original go pyserial's four pipes.
             fd = os.dup(opened.fileno())
+            if not settings.dial_out and not os.ttyname(fd).startswith("/dev/pts/"):
+                # On a PTY it would outlive us, for as long as somebody holds the other side.
+                fcntl.ioctl(fd, termios.TIOCEXCL)
     except (OSError, ValueError, termios.error) as error:
         raise PortError(f"{settings.device}: {_explanation(error)}") from error
     return SerialPort(fd, listener)
@@ -173,6 +176,11 @@ class SerialPort:
         except (OSError, ValueError):
             return False
         return True
+
+    def share(self) -> None:
+        """Let others open the device: a direct service is about to."""
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._fd, termios.TIOCNXCL)
 
     def lines(self) -> ModemLines | None:
         """Return the modem lines as they are now; None: unknown, the device has none (a PTY)."""

@@ -34,6 +34,7 @@ from port_agents.call_records import facts_of, stop_of_interrupted
 from port_agents.closures import Closures, closures_file, read_closures
 from port_agents.descriptors import raise_limit
 from port_agents.line_actions import Closure, Record
+from port_agents.line_locks import LineLocks
 from port_agents.line_settings import line_settings
 from port_agents.metrics import AgentMetrics, new_counters
 from port_agents.modem_actions import ModemLines
@@ -132,8 +133,9 @@ class Shell:
         keys = None if agent.insecure else settings.cluster.keys
         self._links = Links("agent", agent.name, keys, site=agent.site)
         self._links.connect([*agent.brokers, *agent.local_brokers], self._agent, self.perform)
+        locks = LineLocks(agent.locks) if agent.locks else None
         self._ports = {
-            port.hport: Port(port, settings.services, self, tasks) for port in agent.lines
+            port.hport: Port(port, settings.services, self, tasks, locks) for port in agent.lines
         }
         self.metrics: Final = AgentMetrics(
             self._agent,

@@ -34,6 +34,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     service_socket: str = ""
     """Unix socket at which services name their users (`dialgate service user`). Empty: beside the
     spool, as `/var/lib/dialgate/spool.sock`."""
+    locks: str = "/var/lock"
+    """Directory of UUCP lock files, which tell programs of one another's lines. Empty: none are
+    made or looked at."""
     insecure: bool = False
     """Speak without CURVE. Allowed with brokers on loopback addresses only."""
     dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600

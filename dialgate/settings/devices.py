@@ -47,7 +47,10 @@ def serial_device_fault(device: str) -> str | None:
     """
     if device.startswith(TERMINAL_SERVER):
         return _address_fault(device)
-    fault = _name_fault(device) or _file_fault(Path(device))
+    fault = _name_fault(device)
+    if fault is None and device.startswith("/dev/serial/") and not Path(device).exists():
+        return None  # A USB adapter that is not plugged in: the agent waits for it.
+    fault = fault or _file_fault(Path(device))
     return None if fault is None else f'"{device}" {fault}'
 
 

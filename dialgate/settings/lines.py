@@ -59,6 +59,9 @@ class LineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Hardware flow control."""
     xonxoff: bool = False
     """Software flow control; it takes two characters from the caller."""
+    dial_out: bool = False
+    """Let programs that dial out (cu, minicom, pppd) have the line while no call is on it: it is
+    locked during calls only, and let go when another program's lock appears."""
     modem: bool = True
     """false: a directly wired line, without a modem. Carrier detect or the first byte begins a
     call, the loss of carrier detect or DSR ends it, or silence."""

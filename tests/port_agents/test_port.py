@@ -31,6 +31,7 @@ from port_agents.line_actions import (
     StopService,
     WriteLine,
 )
+from port_agents.line_locks import LineLocks
 from port_agents.modem_actions import Flush, Reopen, RunHook, SetDtr
 from port_agents.port import Port
 
@@ -117,7 +118,13 @@ class Agent:
 class Bench:
     """A port whose device is a PTY."""
 
-    def __init__(self, directory: Path, tasks: asyncio.TaskGroup, **settings: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        tasks: asyncio.TaskGroup,
+        locks: LineLocks | None = None,
+        **settings: Any,
+    ) -> None:
         self.agent = Agent()
         self.device = directory / "tty"
         self.master = -1
@@ -128,6 +135,7 @@ class Bench:
             SERVICES,
             self.agent,
             tasks,
+            locks,
         )
 
     def plug_in(self) -> None:
@@ -319,3 +327,82 @@ async def test_records_are_passed_on_and_states_change_the_watch(tmp_path: Path)
         bench.port.do(LineChanged(LineState.IDLE, ""))
 
         assert bench.told("record") == [("record", "oslo/1", "stop")]
+
+
+# Lock files.
+
+
+@asynccontextmanager
+async def locked(directory: Path, **settings: Any) -> AsyncIterator[tuple[Bench, LineLocks]]:
+    """Give a port whose locks are in a directory of the test's own."""
+    places = directory / "lock"
+    places.mkdir()
+    locks = LineLocks(str(places))
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        bench = Bench(directory, tasks, locks=locks, **settings)
+        yield bench, locks
+        bench.port.close()
+        os.close(bench.master)
+
+
+async def test_an_open_port_is_locked_and_a_closed_one_is_not(tmp_path: Path) -> None:
+    async with locked(tmp_path) as (bench, locks):
+        lock = locks.path_of(str(bench.device))
+        bench.port.open()
+        assert int(lock.read_text()) == os.getpid()
+        bench.port.close()
+        assert not lock.exists()
+
+
+async def test_a_port_that_another_program_has_is_waited_for(tmp_path: Path) -> None:
+    async with locked(tmp_path) as (bench, locks):
+        lock = locks.path_of(str(bench.device))
+        lock.write_text(f"{os.getppid():10d}\n")
+        bench.port.open()
+        bench.port.start()
+        ((_, _, reason),) = bench.told("closed")
+        assert "in use by" in reason
+        lock.unlink()
+        bench.port.do(Reopen(0.0))
+
+        await bench.agent.until(lambda: bool(bench.told("opened")))
+
+
+async def test_with_dial_out_a_line_is_locked_in_calls_only(tmp_path: Path) -> None:
+    async with locked(tmp_path, dial_out=True) as (bench, locks):
+        lock = locks.path_of(str(bench.device))
+        bench.port.open()
+        bench.port.start()
+        assert not lock.exists()
+        bench.port.do(LineChanged(LineState.RINGING, ""))
+        assert int(lock.read_text()) == os.getpid()
+        bench.port.do(LineChanged(LineState.IDLE, ""))
+        assert not lock.exists()
+
+
+async def test_with_dial_out_an_idle_line_is_let_go_for_another_program(tmp_path: Path) -> None:
+    async with locked(tmp_path, dial_out=True) as (bench, locks):
+        bench.port.open()
+        bench.port.start()
+        locks.path_of(str(bench.device)).write_text(f"{os.getppid():10d}\n")
+
+        await bench.agent.until(lambda: bool(bench.told("closed")))
+        assert "in use by" in bench.told("closed")[0][2]
+
+
+async def test_a_usb_adapter_that_is_not_plugged_in_is_waited_for(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        name = "/dev/serial/by-id/usb-no-such-modem"
+        agent = Agent()
+        settings = PortSettings(hport="oslo/1", device=name, service="cat", dcd="ignore")
+        port = Port(settings, SERVICES, agent, tasks)
+        port.open()
+        port.start()
+
+    assert agent.told == [
+        (
+            "closed",
+            "oslo/1",
+            f"{name}: no such device: look at the cable, or for its name in /dev/serial/by-path",
+        )
+    ]
