@@ -76,14 +76,9 @@ async def find_calls(engine: AsyncEngine, wanted: Wanted) -> list[CallRecord]:
     return await _read(engine, found.order_by(ranked.c.made_at.desc()).limit(wanted.limit))
 
 
-async def records_of(engine: AsyncEngine, call: str) -> list[CallRecord]:
-    """Return every record of a call, in the order in which they were made; none: there is no call.
-
-    Args:
-        engine: the state.
-        call: the call's id in hex.
-    """
-    found = select(CALL_RECORDS).where(_columns.call == bytes.fromhex(call))
+async def records_of(engine: AsyncEngine, call: bytes) -> list[CallRecord]:
+    """Return every record of a call, in the order in which they were made; none: no such call."""
+    found = select(CALL_RECORDS).where(_columns.call == call)
     return await _read(engine, found.order_by(_columns.made_at))
 
 

@@ -10,7 +10,7 @@ Invariant: a call has at most one start and one stop record; no record holds an 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from dialgate.errors import DialgateError
-from dialgate.wire.record import CallFacts, CallRecord, DialogFacts, Step
+from dialgate.wire.record import CallFacts, CallRecord, DialogFacts, Kind, Step
 
 __all__ = [
     "APPLICATION_ID",
@@ -34,6 +34,7 @@ __all__ = [
     "Step",
     "check_format",
     "read_calls",
+    "read_records_of",
     "read_unfinished",
 ]
 
@@ -72,6 +73,9 @@ _LATEST: Final = """
     ORDER BY number DESC LIMIT ?
 """
 """The last record of each call, newest first."""
+_OF_CALL: Final = """
+    SELECT record, call, kind, made_at, body FROM records WHERE call = ? ORDER BY number
+"""
 _UNFINISHED: Final = """
     SELECT call, body FROM records AS first
     WHERE kind = 'start'
@@ -103,16 +107,17 @@ def read_calls(path: str | Path, since: float = 0.0, limit: int = 1000) -> list[
     if not Path(path).exists():
         raise SpoolError(f"{path}: no such file: has the agent of this machine been started yet?")
     with _reading(path) as connection:
-        return [
-            CallRecord(
-                record=record,
-                call=call,
-                kind=kind,
-                made_at=made_at,
-                facts=msgspec.json.decode(body, type=CallFacts),
-            )
-            for record, call, kind, made_at, body in connection.execute(_LATEST, (since, limit))
-        ]
+        return _records(connection.execute(_LATEST, (since, limit)))
+
+
+def read_records_of(path: str | Path, call: str) -> list[CallRecord]:
+    """Return every record of a call, whose id is in hex, in the order in which they were made.
+
+    Raises:
+        SpoolError: the file can't be read, or is no spool.
+    """
+    with _reading(path) as connection:
+        return _records(connection.execute(_OF_CALL, (bytes.fromhex(call),)))
 
 
 def read_unfinished(path: str | Path, agent: str) -> dict[bytes, CallFacts]:
@@ -125,6 +130,19 @@ def read_unfinished(path: str | Path, agent: str) -> dict[bytes, CallFacts]:
         rows = connection.execute(_UNFINISHED).fetchall()
         unfinished = {call: msgspec.json.decode(body, type=CallFacts) for call, body in rows}
     return {call: facts for call, facts in unfinished.items() if facts.agent == agent}
+
+
+def _records(rows: Iterable[tuple[bytes, bytes, Kind, float, str]]) -> list[CallRecord]:
+    return [
+        CallRecord(
+            record=record,
+            call=call,
+            kind=kind,
+            made_at=made_at,
+            facts=msgspec.json.decode(body, type=CallFacts),
+        )
+        for record, call, kind, made_at, body in rows
+    ]
 
 
 @contextmanager

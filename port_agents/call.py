@@ -13,10 +13,22 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from dialgate.codes import NO_ERROR, Code, Raserror
+from dialgate.wire.record import STEPS_MAX
 from port_agents.dialog_actions import Verdict
 from port_agents.modem_actions import Caller
 
-__all__ = ["Call", "DialogOutcome", "Disconnect", "Passed", "disconnect_for"]
+__all__ = [
+    "Call",
+    "DialogOutcome",
+    "Disconnect",
+    "Happening",
+    "Passed",
+    "Step",
+    "disconnect_for",
+]
+
+STEPS_FIRST: Final = STEPS_MAX // 2
+"""Of more steps than a record tells, so many of the first are kept, and the rest of the last."""
 
 
 class Disconnect(StrEnum):
@@ -46,6 +58,35 @@ class Disconnect(StrEnum):
     AGENT_STOPPED = "agent-stopped"
     AGENT_RESTART = "agent-restart"
     """The agent was killed, or its machine; its next start says so of the calls it then had."""
+
+
+class Happening(StrEnum):
+    """What can happen in a call, for those who look at it later: a closed set."""
+
+    RANG = "rang"
+    """The line gave the first sign of the call."""
+    CONNECTED = "connected"
+    BEGUN = "begun"
+    """BEGIN was sent; the detail is its attempt."""
+    ASKED = "asked"
+    """A worker asked the caller; the detail is the question's number."""
+    ANSWERED = "answered"
+    """The answer went out, or why there was none; what it was nobody keeps."""
+    DECIDED = "decided"
+    """The verdict came."""
+    DIALOG_OVER = "dialog over"
+    HANDED_OVER = "handed over"
+    """The caller got his service."""
+    ENDED = "ended"
+    """The call is over; the detail is the disconnect reason."""
+
+
+class Step(NamedTuple):
+    """Something that happened in a call."""
+
+    at: float
+    what: Happening
+    detail: str
 
 
 _DISCONNECTS: Final = {
@@ -111,6 +152,14 @@ class Call:
     disconnect: Disconnect | None = None
     code: Code = NO_ERROR
     """The code behind the disconnect reason, where there is one."""
+    steps: tuple[Step, ...] = ()
+
+    def note(self, now: float, what: Happening, detail: str = "") -> None:
+        """Note what happened."""
+        kept = self.steps
+        if len(kept) == STEPS_MAX:
+            kept = kept[:STEPS_FIRST] + kept[STEPS_FIRST + 1 :]
+        self.steps = (*kept, Step(now, what, detail))
 
     def blame(self, reason: Disconnect, code: Code) -> None:
         """Note why the call ends; only the first reason counts."""

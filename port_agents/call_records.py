@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from dialgate.wire.limits import TEXT_CHARS_MAX
-from dialgate.wire.record import ATTRIBUTES_MAX, CallFacts, CallRecord, DialogFacts
+from dialgate.wire.record import ATTRIBUTES_MAX, CallFacts, CallRecord, DialogFacts, Step
 from port_agents.call import Call, DialogOutcome, Disconnect
 
 __all__ = ["facts_of", "stop_of_interrupted"]
@@ -50,6 +50,10 @@ def facts_of(call: Call, port: tuple[str, str, str], *, clock_offset_s: float) -
         bytes_out=call.bytes_out,
         disconnect="" if call.disconnect is None else call.disconnect.value,
         code=call.code,
+        steps=tuple(
+            Step(at=at + clock_offset_s, what=what.value, detail=detail[:TEXT_CHARS_MAX])
+            for at, what, detail in call.steps
+        ),
     )
 
 

@@ -26,7 +26,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
 
-from dialgate.codes import NO_ERROR, Code
+from dialgate.codes import NO_ERROR, Code, describe
 from dialgate.enums import direct_members
 from dialgate.session import Transmit
 from dialgate.wire.bodies import SUCCESS, Facts
@@ -34,7 +34,7 @@ from port_agents import dialog_actions as dialog_does
 from port_agents import modem_actions as modem_does
 from port_agents import terminal as terminal_does
 from port_agents.admission import Stay, admit, last_word
-from port_agents.call import Call, DialogOutcome, Disconnect, disconnect_for
+from port_agents.call import Call, DialogOutcome, Disconnect, Happening, disconnect_for
 from port_agents.counters import AgentCounters
 from port_agents.dialog import PortDialog
 from port_agents.dialog_actions import Opening, Route, Verdict
@@ -106,6 +106,8 @@ class LineCall:
         """The limits of the service's caller."""
         self._has_service = False
         """Whether a service was started and has not ended."""
+        self._attempt = 0
+        """Of the dialog, as far as it was noted."""
         self._is_undrained = False
         """Whether the driver may hold bytes that were written."""
         self._hang_up_at = math.inf
@@ -147,16 +149,19 @@ class LineCall:
                     actions += self._write(data)
                 case terminal_does.Answered(seq, status, data):
                     assert self.dialog is not None, "a question is withdrawn with its dialog"
+                    self._note(now, Happening.ANSWERED, _answer(seq, status))
                     actions += self._from_dialog(self.dialog.answered(seq, status, data), now)
         return actions
 
     def _from_dialog(self, wanted: list[dialog_does.Action], now: float) -> list[Action]:
         actions: list[Action] = []
+        self._note_attempt(now)
         for action in wanted:
             match action:
                 case Transmit() | dialog_does.Unserved():
                     actions.append(action)
                 case terminal_does.Ask():
+                    self._note(now, Happening.ASKED, f"question {action.seq}")
                     actions += self._from_terminal(self.terminal.ask(action, now), now)
                 case dialog_does.Show(data):
                     actions += self._from_terminal(self.terminal.show(data), now)
@@ -176,6 +181,7 @@ class LineCall:
         is_first = self.call is None
         if self.call is None:
             self.call = Call(self._new_id(), now)
+            self._note(now, Happening.RANG)
         self.call.caller = caller
         if self.modem.refuses_caller:
             self.call.blame(Disconnect.NUMBER_REFUSED, NO_ERROR)
@@ -187,6 +193,8 @@ class LineCall:
         call.connected_at = self._active_at = now
         call.connect_speed = connected.connect_speed
         call.connect_text = connected.connect_text
+        self._note(now, Happening.CONNECTED, call.connect_text)
+        self._attempt = 0
         self.stage = Stage.LOGIN
         # What an earlier caller typed is no answer of this one.
         self.terminal.reset()
@@ -233,6 +241,8 @@ class LineCall:
         return self._cut(reason, code, now)
 
     def _decided(self, verdict: Verdict, now: float) -> list[Action]:
+        code = "" if verdict.error.ok else f" ({describe(verdict.error)})"
+        self._note(now, Happening.DECIDED, verdict.outcome + code)
         if verdict.msg_id == SUCCESS or self.stage is not Stage.LOGIN:
             return []
         reason, word = last_word(verdict)
@@ -243,6 +253,7 @@ class LineCall:
         assert dialog is not None, "only an open dialog closes"
         assert call is not None, "a call outlives its dialog"
         self.dialog = None
+        call.note(now, Happening.DIALOG_OVER, "" if dialog.reason.ok else describe(dialog.reason))
         call.dialog = DialogOutcome(
             dialog.dialog,
             dialog.attempt,
@@ -259,6 +270,7 @@ class LineCall:
         name, admission = admit(self.settings, call, dialog.verdict)
         call.service = name
         call.handed_over_at = now
+        call.note(now, Happening.HANDED_OVER, name)
         self.stage = Stage.ONLINE
         self._has_service = True
         self._stay = Stay(admission.session_timeout_s, admission.idle_timeout_s, now)
@@ -295,10 +307,20 @@ class LineCall:
     def _over(self, now: float) -> None:
         assert self.call is not None, "a call is over once"
         self.call.ended_at = now
+        self._note(now, Happening.ENDED, str(self.call.disconnect or ""))
         self.stage = Stage.OVER
         self._hang_up_at = math.inf
         self._stay = None
         self.terminal.reset()
+
+    def _note(self, now: float, what: Happening, detail: str = "") -> None:
+        if self.call is not None:
+            self.call.note(now, what, detail)
+
+    def _note_attempt(self, now: float) -> None:
+        if self.dialog is not None and self.dialog.attempt > self._attempt:
+            self._attempt = self.dialog.attempt
+            self._note(now, Happening.BEGUN, f"attempt {self._attempt}")
 
     def _write(self, data: bytes) -> list[Action]:
         if not data:
@@ -307,3 +329,7 @@ class LineCall:
         if self.call is not None:
             self.call.count(bytes_out=len(data))
         return [WriteLine(data)]
+
+
+def _answer(seq: int, status: Code) -> str:
+    return f"question {seq}" + ("" if status.ok else f" ({describe(status)})")

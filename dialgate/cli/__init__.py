@@ -45,7 +45,7 @@ COMMANDS: Final = {
     "agents": Command("observe", "show the port agents"),
     "workers": Command("observe", "show the auth workers"),
     "ports": Command("observe", "show the ports and their calls"),
-    "calls": Command("calls", "show the calls that this machine has had"),
+    "calls": Command("calls", "show the calls that the cluster has had, or explain one"),
     "drain": Command("drain", "let a worker, a broker or an agent finish and go"),
     "port": Command("port", "hang up, reset, probe, disable or enable a port"),
 }

@@ -21,12 +21,12 @@ Row = Mapping[str, Any]
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses between columns and JSON."""
+def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Add the option that chooses between columns, JSON and what else the command can print."""
     parser.add_argument(
         "-o",
         "--output",
-        choices=["table", "json"],
+        choices=["table", "json", *more],
         default="table",
         help="columns for people, or JSON with every field (default: %(default)s)",
     )

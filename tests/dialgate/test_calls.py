@@ -59,8 +59,8 @@ async def test_a_record_is_read_as_it_was_stored(state: AsyncEngine) -> None:
     assert await store_records(state, [record(7)]) == 1
 
     assert await find_calls(state, Wanted()) == [record(7)]
-    assert await records_of(state, record(7).call.hex()) == [record(7)]
-    assert await records_of(state, record(8).call.hex()) == []
+    assert await records_of(state, record(7).call) == [record(7)]
+    assert await records_of(state, record(8).call) == []
 
 
 async def test_what_is_there_already_is_not_stored_again(state: AsyncEngine) -> None:

@@ -12,7 +12,7 @@ import pytest
 from dialgate.codes import NO_ERROR, Raserror, Winerror
 from dialgate.wire.bodies import ERROR, Send
 from dialgate.wire.verbs import Verb
-from port_agents.call import Disconnect
+from port_agents.call import Call, Disconnect, Happening
 from port_agents.dialog_actions import Route
 from port_agents.line_actions import Closure, LineState
 from port_agents.line_call import Stage
@@ -709,3 +709,29 @@ def test_a_port_that_drains_is_not_opened_by_being_let_go() -> None:
     bench.do(bench.line.hold("", bench.now))
 
     assert bench.line.reason == "draining"
+
+
+def test_a_record_tells_each_step_of_its_call_and_no_answer() -> None:
+    bench = called()
+    bench.ask()
+    bench.type(b"geheim\r")
+    bench.admit()
+    bench.hang_up()
+    bench.service_ends()
+    _, (_, stop) = bench.records
+
+    assert [step.what.value for step in stop.steps] == [
+        *("rang", "connected", "begun", "asked", "answered"),
+        *("decided", "dialog over", "handed over", "ended"),
+    ]
+    assert [step.at for step in stop.steps] == sorted(step.at for step in stop.steps)
+    assert "geheim" not in repr(stop.steps)
+
+
+def test_of_too_many_steps_the_first_and_the_last_are_kept() -> None:
+    call = Call(bytes(16), 0.0)
+    for number in range(200):
+        call.note(float(number), Happening.ASKED)
+
+    times = [step.at for step in call.steps]
+    assert (len(times), times[0], times[31], times[32], times[-1]) == (64, 0, 31, 168, 199)
