@@ -57,6 +57,8 @@ class Line(LineCall):
         """When the state last changed."""
         self._closing = ""
         """Why the agent, which goes, answers no calls."""
+        self._drained = ""
+        """Why an operator lets calls end, until the agent's end."""
         self._held = ""
         """Why the agent answers no calls for the time being."""
         self.closure: Closure | None = None
@@ -206,8 +208,17 @@ class Line(LineCall):
         self.closure = closure
         return self._settled([KeepClosure(closure)], now)
 
+    def drain(self, reason: str, now: float) -> list[Action]:
+        """Answer no calls until `enable` or the agent's next start; the one that is there goes on.
+
+        It is for a restart, after which the port shall answer again.
+        """
+        self._drained = reason
+        return self._settled([], now)
+
     def enable(self, now: float) -> list[Action]:
         """Answer calls again."""
+        self._drained = ""
         self.closure = None
         return self._settled([KeepClosure(None)], now)
 
@@ -226,7 +237,9 @@ class Line(LineCall):
     @property
     def closed_for(self) -> str:
         """Why the port answers no calls; empty if it does."""
-        return self.closure.reason if self.closure is not None else self._closing or self._held
+        if self.closure is not None:
+            return self.closure.reason
+        return self._closing or self._drained or self._held
 
     # Time.
 

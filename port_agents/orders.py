@@ -39,7 +39,7 @@ _RESULTS: Final[Mapping[ModemState, Code]] = {
 """What a port has come to that is done with its order; in other states it is not."""
 
 _ACTS: Final = frozenset({"hangup", "reset", "probe", "disable", "drain", "enable"})
-_KEPT: Final = frozenset({"disable", "drain", "enable"})
+_KEPT: Final = frozenset({"disable", "enable"})
 """Acts that are done when they are on the disk."""
 
 Perform = Callable[[Line, list[Action], float], None]
@@ -154,6 +154,8 @@ class Orders:
                     actions = line.probe(now)
                 case "enable":
                     actions = line.enable(now)
+                case "drain":
+                    actions = line.drain(closure.reason, now)
                 case _:
                     actions = line.disable(closure, now)
             self._perform(line, actions, now)
@@ -171,6 +173,8 @@ def _done(line: Line, order: _Order) -> Code | None:
     """Return what became of an order on a port; None: it is not done with it."""
     if order.act in _KEPT:
         return _closed(line, order.kept.get(line.settings.hport))
+    if order.act == "drain":
+        return NO_ERROR  # From now on no call is answered, which is all that was ordered.
     if order.act == "probe":
         if line.call is not None:
             return Winerror.ERROR_BUSY.code

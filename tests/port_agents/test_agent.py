@@ -809,3 +809,18 @@ def test_records_wait_for_a_broker_of_the_cluster() -> None:
     bench.open("a")
 
     assert bench.loads == before + 1
+
+
+def test_a_drain_is_for_the_restart_that_follows_and_is_not_kept() -> None:
+    """What an operator has disabled stays so over restarts; what he drains shall answer again."""
+    bench = ready()
+    bench.kept = Winerror.ERROR_GEN_FAILURE.code
+    bench.command("drain", hport="", reason="upgrade")
+
+    assert bench.take() == ["s1: COMMANDED 0"]
+    assert {str(line.state) for line in bench.agent.lines.values()} == {"disabled"}
+    assert all(line.closure is None for line in bench.agent.lines.values())
+
+    bench.kept = NO_ERROR
+    bench.command("enable", hport="")
+    assert {str(line.state) for line in bench.agent.lines.values()} == {"idle"}
