@@ -29,6 +29,7 @@ from tests.matrices import Matrix
 PAGE: Final = PROJECT / "docs" / "authenticators.md"
 DIALLED: Final = "accept, dialled with nc through modem, agent and broker"
 """This module's row of the matrix."""
+UNANSWERED: Final = "RADIUS accounting is not answered"
 PATIENCE_S: Final = 15.0
 
 CONFIG: Final = """\
@@ -162,6 +163,16 @@ class Site:
             return False
         return re.search(r'^dialgate_ports{.*state="idle".*} 1.0$', text, re.MULTILINE) is not None
 
+    def account(self, session: str, status: str) -> dict[str, str]:
+        """Return the accounting request of a call, waiting for it."""
+
+        def found() -> list[dict[str, str]]:
+            wanted = {"Acct-Session-Id": session, "Acct-Status-Type": status}
+            return [each for each in self.radius.accounts() if wanted.items() <= each.items()]
+
+        wait_until(lambda: bool(found()), lambda: self.node.stderr[-3000:], PATIENCE_S)
+        return found()[0]
+
     def last_call(self) -> CallRecord:
         return read_calls(self.directory / "spool.db")[0]
 
@@ -272,6 +283,40 @@ def test_without_a_server_nobody_is_refused_and_nobody_gets_in(site: Site) -> No
         site.radius.start()
 
     assert site.last_call().facts.dialogs[0].verdict == "error"
+
+
+def test_a_call_is_accounted_and_its_stop_sent_until_the_server_is_back(site: Site) -> None:
+    with site.call() as caller:
+        caller.sees(b"login: ")
+        caller.types("ann")
+        caller.sees(b"Password: ")
+        caller.types("secret")
+        session = caller.sees(b"END").partition(b"CALL_ID=")[2].split()[0].decode()
+        start = site.account(session, "Start")
+        site.radius.kill()
+        silences = site.node.stderr.count(UNANSWERED)
+        caller.types("hello")
+        caller.sees(b"hello")
+    wait_until(
+        lambda: site.node.stderr.count(UNANSWERED) > silences,
+        lambda: "nothing was sent while the server was dead",
+        PATIENCE_S,
+    )
+    site.radius.start()
+    stop = site.account(session, "Stop")
+
+    for account in (start, stop):
+        assert account["User-Name"] == "ann"
+        assert account["NAS-Identifier"] == "oslo-1"
+        assert account["NAS-Port-Id"] == "oslo/1"
+        assert account["NAS-Port-Type"] == "Async"
+        assert account["Class"] == "0x00ff2c31"
+        assert account["Acct-Authentic"] == "RADIUS"
+    assert stop["Acct-Terminate-Cause"] == "Lost-Carrier"
+    assert int(stop["Acct-Delay-Time"]) >= 2  # As long as two time-outs.
+    assert int(stop["Acct-Input-Octets"]) >= len("hello\r")
+    told = [each for each in site.radius.accounts() if each.get("Acct-Session-Id") == session]
+    assert len(told) == 2
 
 
 def test_no_password_or_secret_is_in_the_log(site: Site) -> None:
