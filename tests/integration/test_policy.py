@@ -20,7 +20,7 @@ from dialgate.codes import Raserror
 from dialgate.passwords import Argon2
 from dialgate.records import CallFacts, read_calls
 from dialgate.state import open_state
-from dialgate.users import add_user
+from dialgate.users import UserTerms, add_user
 from tests.integration.peers import until
 from tests.integration.places import Caller
 from tests.integration.processes import (
@@ -84,7 +84,8 @@ called = ["800*"]
 authenticators = ["local"]
 banner = "Authorised use only"
 retry_delay_s = 0
-services = ["honest", "mistaken"]
+services = ["honest"]
+role_services = {{ field = ["mistaken"] }}
 [authenticators.local]
 kind = "local"
 """
@@ -166,8 +167,8 @@ async def add_users(directory: Path) -> None:
     """Add them as `dialgate users` does, at a cost that suits tests."""
     state = await open_state(f"sqlite:///{directory}/state.db")
     cheap = Argon2(memory_kib=8, passes=1)
-    for user, password in (("ann", b"xyzzy"), ("glass", b"plugh")):
-        await add_user(state, user, password, cheap)
+    await add_user(state, "ann", b"xyzzy", cheap, UserTerms(roles=["field"]))
+    await add_user(state, "glass", b"plugh", cheap)
     await state.dispose()
 
 
@@ -195,6 +196,7 @@ async def test_a_caller_chooses_from_the_menu_and_his_service_confirms_him(site:
     assert facts.service == "honest"
     assert facts.dialogs[0].user == "ann"
     assert facts.dialogs[0].attributes["policy"] == "everybody"
+    assert facts.dialogs[0].attributes["roles"] == "field"
 
 
 async def test_r5_a_service_that_knows_its_caller_as_another_ends_the_call(site: Site) -> None:
