@@ -35,6 +35,9 @@ UNCHARGED_MAX: Final = 10
 """Tries of break-glass users that a worker lets be checked in `UNCHARGED_S` without the state."""
 UNCHARGED_S: Final = 3600.0
 
+WRITERS_MAX: Final = 4
+"""Transactions of a worker on PostgreSQL at a time.  On SQLite there is one: it lets writers wait
+without an order, so that of hundreds some would find no turn in time."""
 PATIENCE_S: Final = 10.0
 POLL_S: Final = 0.5
 """How often the state is asked whether a lock was lifted by a try at another worker."""
@@ -75,6 +78,8 @@ class Charging:
         self._clock = clock
         self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
+        one_writer = state.dialect.name == "sqlite"
+        self._turn = asyncio.Semaphore(1 if one_writer else WRITERS_MAX)
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._uncharged: deque[float] = deque(maxlen=UNCHARGED_MAX)
 
@@ -101,27 +106,29 @@ class Charging:
         """Take note of what a charged try came to; return that, or that it can't be noted."""
         ticket = login.ticket
         login.ticket = None
-        assert ticket is None or isinstance(ticket, Ticket)
-        now_s = int(self._clock())
         try:
-            match result:
-                case Accepted() if ticket is not None:
-                    await tries.accept(self._state, ticket, now_s)
-                case Unavailable() if ticket is not None:
-                    await tries.take_back(self._state, ticket, self._rules, now_s)
-                case Rejected() if ticket is not None:
-                    await tries.fail(self._state, ticket, now_s)
-                    if ticket.locks:
-                        self.locks += ticket.locks
-                        log.warning("user locked", user=login.user, place=ticket.place)
-                case _:
-                    pass
+            if isinstance(ticket, Ticket):
+                async with self._turn:
+                    await self._settle(ticket, result)
         except StateError as error:
             if not login.terms.break_glass:
                 return Unavailable(str(error))
         finally:
             self._wake(login.user)
         return result
+
+    async def _settle(self, ticket: Ticket, result: Result) -> None:
+        now_s = int(self._clock())
+        match result:
+            case Accepted():
+                await tries.accept(self._state, ticket, now_s)
+            case Unavailable():
+                await tries.take_back(self._state, ticket, self._rules, now_s)
+            case Rejected():
+                await tries.fail(self._state, ticket, now_s)
+                if ticket.locks:
+                    self.locks += ticket.locks
+                    log.warning("user locked", user=ticket.user, place=ticket.place)
 
     async def forget_old(self) -> None:
         """Drop what has no effect any more.
@@ -139,14 +146,15 @@ class Charging:
         place = place_of(login)
         give_up_at = self._loop.time() + self._patience_s
         while True:
-            outcome = await tries.charge(
-                self._state,
-                login.user,
-                place,
-                self._rules,
-                int(self._clock()),
-                break_glass=login.terms.break_glass,
-            )
+            async with self._turn:
+                outcome = await tries.charge(
+                    self._state,
+                    login.user,
+                    place,
+                    self._rules,
+                    int(self._clock()),
+                    break_glass=login.terms.break_glass,
+                )
             waiting = isinstance(outcome, Barred) and outcome.open
             if not waiting or self._loop.time() >= give_up_at:
                 return outcome

@@ -37,9 +37,10 @@ class Ports:
     Args:
         address: the broker's endpoint for agents.
         answering: whether callers type; if not, each stays at his first prompt.
+        name: the agent's.
     """
 
-    def __init__(self, address: str, *, answering: bool = True) -> None:
+    def __init__(self, address: str, *, answering: bool = True, name: str = "bench") -> None:
         self.finished = 0
         """Dialogs that ended in a hand-over."""
         self.failed = 0
@@ -61,7 +62,7 @@ class Ports:
         session = PeerSession(
             address,
             Role.AGENT,
-            hello=partial(_hello, secrets.token_bytes(16)),
+            hello=partial(_hello, name, secrets.token_bytes(16)),
             next_session=partial(next, itertools.count(1)),
             jitter=random.random,
         )
@@ -138,11 +139,11 @@ class Ports:
             self._perform(dialog, dialog.answered(seq, NO_ERROR, ANSWERS[seq]))
 
 
-def _hello(instance: bytes, session: int) -> bytes:
+def _hello(name: str, instance: bytes, session: int) -> bytes:
     hello = Hello(
         protocol=PROTOCOL,
         role="agent",
-        name="bench",
+        name=name,
         instance=instance,
         session=session,
         version="bench",
