@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "demo": Command("programs", "run a whole cluster with simulated modems, to try it"),
     "bank": Command("programs", "run simulated modems alone"),
     "simulate": Command("programs", "try the whole cluster in virtual time, with faults"),
+    "doctor": Command("programs", "examine this machine's lines and modems"),
     "check": Command("check", "check a configuration file"),
     "keys": Command("keys", "make and list the cluster's keys"),
     "users": Command("users", "add, list, change and remove local users"),
