@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from dialgate.policy import Answer, Rule, Situation, choose, choose_door
+from dialgate.policy import (
+    ALL_DAY,
+    Answer,
+    Patterns,
+    Roles,
+    Rule,
+    Situation,
+    Span,
+    choose,
+    choose_door,
+)
 from dialgate.settings import PolicySettings
 
 SUNDAY_NOON: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -151,10 +162,7 @@ def test_what_becomes_known_only_moves_the_choice_down_the_list(
     assert places == sorted(places)
 
 
-@given(policies=POLICIES, known=SITUATIONS)
-def test_once_all_is_known_the_choice_is_the_first_policy_whose_keys_all_match(
-    policies: list[PolicySettings], known: Situation
-) -> None:
+def expected_choice(policies: Sequence[PolicySettings], known: Situation) -> int | None:
     """The model: keys compared one by one, without any of the code under test."""
     day, clock = known.at.weekday(), f"{known.at:%H:%M}"
 
@@ -172,7 +180,7 @@ def test_once_all_is_known_the_choice_is_the_first_policy_whose_keys_all_match(
             case _:
                 return day in wanted
 
-    expected = next(
+    return next(
         (
             index
             for index, policy in enumerate(policies)
@@ -185,6 +193,60 @@ def test_once_all_is_known_the_choice_is_the_first_policy_whose_keys_all_match(
         None,
     )
 
+
+def agrees_with_the_model(policies: list[PolicySettings], known: Situation) -> None:
     rules = [policy.rule() for policy in policies]
-    assert choose(rules, known) == expected
+
+    assert choose(rules, known) == expected_choice(policies, known)
     assert all((rule.reasons(known) == []) is (rule.judge(known) is Answer.YES) for rule in rules)
+
+
+@given(policies=POLICIES, known=SITUATIONS)
+def test_once_all_is_known_the_choice_is_the_first_policy_whose_keys_all_match(
+    policies: list[PolicySettings], known: Situation
+) -> None:
+    agrees_with_the_model(policies, known)
+
+
+def night_of_the_day_it_ends(span: Span, weekday: int, minute: int) -> int | None:
+    covers = (minute - span.begin) % 1440 < (span.end - span.begin) % 1440 or span == ALL_DAY
+    return weekday if covers else None
+
+
+def any_key_is_enough(rule: Rule, situation: Situation) -> Answer:
+    answers = {key.judge(situation) for key in rule.keys}
+    return Answer.YES if not answers or Answer.YES in answers else Answer.NO
+
+
+def every_role_is_needed(key: Roles, situation: Situation) -> Answer:
+    return Answer.YES if key.roles <= (situation.roles or frozenset()) else Answer.NO
+
+
+def no_number_is_any_number(key: Patterns, situation: Situation) -> Answer:
+    value = getattr(situation, key.fact)
+    return Answer.YES if not value or value in key.patterns else Answer.NO
+
+
+@pytest.mark.parametrize(
+    ("where", "method", "bug"),
+    [
+        (Span, "day", night_of_the_day_it_ends),
+        (Rule, "judge", any_key_is_enough),
+        (Roles, "judge", every_role_is_needed),
+        (Patterns, "judge", no_number_is_any_number),
+    ],
+)
+def test_a_planted_bug_is_found(
+    where: type, method: str, bug: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hunt = settings(
+        max_examples=1000,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+    )(given(policies=POLICIES, known=SITUATIONS)(agrees_with_the_model))
+    monkeypatch.setattr(where, method, bug)
+
+    with pytest.raises(AssertionError):
+        hunt()
