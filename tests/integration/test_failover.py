@@ -128,7 +128,11 @@ async def test_a_worker_that_hung_can_do_nothing_when_it_comes_back(cluster: Clu
 
 
 async def test_500_dialogs_of_a_killed_broker_are_resumed_within_8_s(cluster: Cluster) -> None:
-    """Every caller ends the line that he has begun.  Whose line died on its way is asked again."""
+    """Every caller ends the line that he has begun.  Whose line died on its way is asked again.
+
+    When the broker is restarted, workers are back by themselves, the agent when it is told to go
+    home, in the middle of a login.
+    """
 
     async def goes_on(caller: Caller) -> None:
         await caller.types(b"nn\r")
@@ -146,27 +150,16 @@ async def test_500_dialogs_of_a_killed_broker_are_resumed_within_8_s(cluster: Cl
         cluster.brokers[home].kill()
         async with asyncio.timeout(KILLED_BROKER_S):
             await asyncio.gather(*map(goes_on, callers))
-
         assert cluster.home() not in {"", home}
 
-
-async def test_peers_are_back_at_a_broker_that_was_restarted(cluster: Cluster) -> None:
-    """Workers by themselves; the agent when it is told to go home, in the middle of a login."""
-    home = cluster.home()
-    async with cluster.call() as caller:
-        await asked_for_the_password(caller)
-        cluster.brokers[home].kill()
-        await until(lambda: cluster.home() not in {"", home}, "the agent's moving", KILLED_BROKER_S)
         cluster.broker(home)
         await asyncio.to_thread(cluster.ready)
         await until(lambda: serve(cluster, home), "the workers' being back", BACK_S)
-
         await order(cluster, cluster.home(), act="rehome")
         first = cluster.agent_order()[0]
-        await until(lambda: cluster.home() == first, "the agent's going home")
-
-        await caller.types(b"xyzzy\r")
-        await caller.sees(b"the console")
+        await until(lambda: cluster.home() == first, "the agent's going home", BACK_S)
+        await callers[0].types(b"xyzzy\r")
+        await callers[0].sees(b"the console")
 
 
 async def order(cluster: Cluster, broker: str, **words: str) -> None:
@@ -180,6 +173,7 @@ async def order(cluster: Cluster, broker: str, **words: str) -> None:
 # ---------------------------------------------------------------------------- upgrades
 
 
+@pytest.mark.timeout(120)
 async def test_all_roles_are_replaced_and_nobody_is_hung_up_on(cluster: Cluster) -> None:
     """One caller is online, one in his login; half of the drains are orders, half SIGTERM."""
     async with cluster.call(1) as online, cluster.call(2) as login:

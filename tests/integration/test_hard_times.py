@@ -34,7 +34,7 @@ OVERDUE_S: Final = 1.0
 WORKERS: Final = 4
 LINES: Final = 2
 MAX_WAITING: Final = 100
-FLOOD_S: Final = 2.0
+FLOOD_S: Final = 1.5
 AT_ONCE_S: Final = 0.25
 SERVED: Final = 20
 """Dialogs that go on while a broker is flooded."""
