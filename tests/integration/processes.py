@@ -219,8 +219,9 @@ def write_broker_config(directory: Path, **settings: int | str) -> dict[str, int
 
     Args:
         directory: where the file goes; keys, if there are any, are expected in `keys` beside it.
-        settings: keys of [broker].
+        settings: keys of [broker], and `state`, the cluster's, if it isn't state.db beside it.
     """
+    state = settings.pop("state", f"sqlite:///{directory}/state.db")
     table: dict[str, int | str] = {
         "name": "broker-1",
         "agents": f"tcp://127.0.0.1:{free_port()}",
@@ -230,8 +231,7 @@ def write_broker_config(directory: Path, **settings: int | str) -> dict[str, int
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     cluster = (
-        f"[cluster]\nkeys = {json.dumps(str(directory / 'keys'))}\n"
-        f'state = "sqlite:///{directory}/state.db"\n'
+        f"[cluster]\nkeys = {json.dumps(str(directory / 'keys'))}\nstate = {json.dumps(state)}\n"
     )
     (directory / "broker.toml").write_text(f"{cluster}[broker]\n{chr(10).join(lines)}\n")
     return table

@@ -6,13 +6,14 @@ Line 1 leads to a TCP console, line 2 to a shell, line 3 to the system's own log
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -289,6 +290,31 @@ async def test_a_service_that_ends_hangs_up(site: Site) -> None:
         await log_in(caller)
         await caller.types(b"exit\r")
         assert await caller.is_hung_up()
+
+
+async def test_a_call_is_in_the_clusters_state_with_its_tries_and_steps(site: Site) -> None:
+    async with site.call() as caller:
+        await caller.sees(b"login: ")
+        await caller.types(b"ann\r")
+        await caller.sees(b"Password: ")
+        await caller.types(b"wrong\r")
+        await log_in(caller)
+        await caller.sees(b"the console")
+    call = site.calls()[0].call.hex()
+    config = site.directory / "broker.toml"
+
+    def shown() -> list[dict[str, Any]]:
+        done = dialgate("calls", "--since", "5m", "--config", config, "-o", "json")
+        calls: list[dict[str, Any]] = json.loads(done.stdout)["calls"]
+        return [each for each in calls if each["call"] == call and each["kind"] == "stop"]
+
+    await until(lambda: shown() != [], "the call's being stored", 20.0)
+    (dialog,) = shown()[0]["dialogs"]
+    assert (dialog["user"], dialog["tries"], dialog["answers"]) == ("ann", 2, 4)
+
+    told = dialgate("calls", "explain", call, "--config", config).stdout
+    assert "decided success" in told
+    assert "xyzzy" not in told
 
 
 # ---------------------------------------------------------------------------- what dies
