@@ -88,10 +88,10 @@ class Charging:
         try:
             outcome = await self._charge(login)
         except StateError as error:
+            # The reason says it all: there is no fault of ours to trace.
+            log.error("try not charged", user=login.user, reason=str(error))  # noqa: TRY400
             if login.terms.break_glass and self._may_go_uncharged():
                 self.uncharged += 1
-                # The reason says it all: there is no fault of ours to trace.
-                log.error("try not charged", user=login.user, reason=str(error))  # noqa: TRY400
                 return None
             return Unavailable(str(error))
         if isinstance(outcome, Barred):

@@ -1,7 +1,8 @@
 """Tries against real workers that are killed meanwhile: checked ≤ charged ≤ submitted (I5).
 
 What callers submitted is counted by them, what was charged stands in the state, what was checked in
-a file that the workers write before each check.  GUESSES says how many; `./dev prove` takes 2,000.
+a file that the workers write before each check.  GUESSES says how many; `./dev prove tries`
+takes 2,000.
 """
 
 from __future__ import annotations
