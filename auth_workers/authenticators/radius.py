@@ -200,7 +200,7 @@ class Radius:
             (Attribute.USER_NAME, login.user.encode()),
             *of_call(dialog.facts, dialog.hport, dialog.call),
         ]
-        answer, states = password, list[tuple[Attribute, bytes]]()
+        answer, states, challenged = password, list[tuple[Attribute, bytes]](), False
         while True:
             request = access_request(self._secret, [*about, *states], answer, signed=self._signed)
             reply = await self._client.ask(server, request, hasty=hasty)
@@ -210,13 +210,23 @@ class Radius:
                 return await _accept(reply, login, self._name)
             message = text_of(reply.attributes.get(Attribute.REPLY_MESSAGE, ()))
             if reply.code is PacketCode.ACCESS_REJECT:
-                return Rejected(message=message)
-            answer = await _respond(reply, message, login)
+                return self._reject(server, message, challenged=challenged)
+            answer, challenged = await _respond(reply, message, login), True
             if len(answer) > PASSWORD_BYTES_MAX:
                 return Rejected()
             states = [
                 (Attribute.STATE, state) for state in reply.attributes.get(Attribute.STATE, ())
             ]
+
+    def _reject(self, server: HostPort, message: str, *, challenged: bool) -> Rejected:
+        """Keep the server's words from whom it has not asked anything yet.
+
+        Servers say "Hello, ann" to a wrong password, too, and nothing to an unknown name: that
+        would tell who exists.  Who was asked for more than a password may know that he does.
+        """
+        if message:
+            log.info("RADIUS server rejects", server=str(server), says=message)
+        return Rejected(message=message if challenged else "")
 
 
 def _fits(user: str, password: bytes) -> bool:

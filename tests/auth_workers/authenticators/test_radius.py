@@ -81,11 +81,18 @@ async def test_a_bad_password_is_rejected_with_the_policys_words() -> None:
     assert await Caller(b"bad").tries("ann", corp(Network(NO))) == Rejected()
 
 
-async def test_a_server_may_have_words_of_its_own() -> None:
-    network = Network((REJECT, [(MESSAGE, b"Account \x1b[31mclosed")]))
+async def test_a_servers_words_do_not_tell_who_exists() -> None:
+    """FreeRADIUS greets a known user whose password is wrong, and not an unknown one."""
+    network = Network((REJECT, [(MESSAGE, b"Hello, ann")]))
 
-    assert await Caller(b"bad").tries("ann", corp(network)) == Rejected(
-        message="Account \\x1b[31mclosed"
+    assert await Caller(b"bad").tries("ann", corp(network)) == Rejected()
+
+
+async def test_who_was_asked_more_than_a_password_hears_why_he_is_rejected() -> None:
+    network = Network((CHALLENGE, []), (REJECT, [(MESSAGE, b"Token \x1b[31mexpired")]))
+
+    assert await Caller(b"secret", b"1").tries("ann", corp(network)) == Rejected(
+        message="Token \\x1b[31mexpired"
     )
 
 
