@@ -70,9 +70,15 @@ def test_there_is_a_unit_for_each_program_and_for_the_node() -> None:
     ]
 
 
+def faults_of(unit: Path) -> list[str]:
+    """Return what systemd finds wrong, but for units of other packages that are installed here."""
+    lines = run("systemd-analyze", "verify", unit).splitlines()
+    return [line for line in lines if not re.match(r"(/usr)?/lib/systemd/system/", line)]
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_finds_no_fault_in_a_unit(unit: str, units: Path) -> None:
-    assert run("systemd-analyze", "verify", units / instance(unit)) == ""
+    assert faults_of(units / instance(unit)) == []
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -89,7 +95,7 @@ def test_systemd_finds_no_fault_in_the_drop_in_for_login(unit: str, units: Path)
     drop_in.parent.mkdir(exist_ok=True)
     drop_in.write_text(example.read_text())
 
-    assert run("systemd-analyze", "verify", units / unit) == ""
+    assert faults_of(units / unit) == []
 
 
 @pytest.mark.parametrize("unit", UNITS)
