@@ -53,6 +53,23 @@ def admit(settings: LineSettings, call: Call, verdict: Verdict) -> tuple[str, Ad
     return name, admission
 
 
+def admit_ppp(settings: LineSettings, call: Call) -> tuple[str, Admission]:
+    """Return the service for a caller who speaks PPP, and his admission: nobody knows who he is."""
+    limits = settings.services.get(settings.ppp_service, ServiceLimits())
+    return settings.ppp_service, Admission(
+        user="",
+        domain="",
+        attributes={},
+        hport=settings.hport,
+        site=settings.site,
+        call=call.id,
+        caller=call.caller.number,
+        connect_speed=call.connect_speed,
+        session_timeout_s=limits.session_timeout_s,
+        idle_timeout_s=0 if limits.is_direct else limits.idle_timeout_s,
+    )
+
+
 def last_word(verdict: Verdict) -> tuple[Disconnect, bytes]:
     """Return why a caller without success is hung up on, and what he is told before."""
     refused = verdict.msg_id == FAILURE

@@ -56,6 +56,8 @@ class Disconnect(StrEnum):
     OPERATOR = "operator"
     PORT_FAULT = "port-fault"
     AGENT_STOPPED = "agent-stopped"
+    PPP_REFUSED = "ppp-refused"
+    """The caller spoke PPP at the prompt, and no service is named for that."""
     AGENT_RESTART = "agent-restart"
     """The agent was killed, or its machine; its next start says so of the calls it then had."""
 

@@ -79,6 +79,8 @@ class LineSettings:
     """The line's own telephone number; empty: not known."""
     is_direct: bool = False
     """Whether the line has no modem."""
+    ppp_service: str = ""
+    """For callers who speak PPP at the prompt, without a verdict; empty: they are refused."""
     silence_timeout_s: float = 0.0
     """How long a call may be silent where no modem line shows its end; 0: no limit."""
     when_down: Literal["ring", "busy", "answer"] = "answer"

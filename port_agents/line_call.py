@@ -26,14 +26,14 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
 
-from dialgate.codes import NO_ERROR, Code, describe
+from dialgate.codes import NO_ERROR, Code, Raserror, describe
 from dialgate.enums import direct_members
 from dialgate.session import Transmit
 from dialgate.wire.bodies import SUCCESS, Facts
 from port_agents import dialog_actions as dialog_does
 from port_agents import modem_actions as modem_does
 from port_agents import terminal as terminal_does
-from port_agents.admission import Stay, admit, last_word
+from port_agents.admission import Stay, admit, admit_ppp, last_word
 from port_agents.call import Call, DialogOutcome, Disconnect, Happening, disconnect_for
 from port_agents.counters import AgentCounters
 from port_agents.dialog import PortDialog
@@ -41,6 +41,7 @@ from port_agents.dialog_actions import Opening, Route, Verdict
 from port_agents.direct_line import DirectLine
 from port_agents.line_actions import (
     Action,
+    Admission,
     CallBegan,
     LineSettings,
     Record,
@@ -51,6 +52,7 @@ from port_agents.line_actions import (
 )
 from port_agents.modem import Modem
 from port_agents.modem_actions import ModemState
+from port_agents.ppp import PppWatch
 from port_agents.terminal import Terminal
 
 __all__ = ["LAST_WORD_S", "RECV_BYTES_MAX", "SEND_BYTES_MAX", "LineCall", "Stage"]
@@ -110,6 +112,9 @@ class LineCall:
         """Of the dialog, as far as it was noted."""
         self._is_undrained = False
         """Whether the driver may hold bytes that were written."""
+        self._ppp: Final = PppWatch()
+        self._ppp_input: bytearray | None = None
+        """What a caller who speaks PPP has sent, while his dialog ends."""
         self._hang_up_at = math.inf
         self._active_at = -math.inf
         """When the last byte passed, in either direction."""
@@ -198,6 +203,8 @@ class LineCall:
         self.stage = Stage.LOGIN
         # What an earlier caller typed is no answer of this one.
         self.terminal.reset()
+        self._ppp.clear()
+        self._ppp_input = None
         facts = Facts(
             site=self.settings.site,
             agent=self.settings.agent,
@@ -223,6 +230,11 @@ class LineCall:
         if self.call is not None:
             self.call.count(bytes_in=len(data))
         if self.stage is Stage.LOGIN:
+            if self._ppp_input is not None:
+                self._ppp_input += data[: RECV_BYTES_MAX - len(self._ppp_input)]
+                return []
+            if frame := self._ppp.feed(data):
+                return self._speaks_ppp(frame, now)
             return self._from_terminal(self.terminal.receive(data, now), now)
         if self.stage is Stage.ONLINE and self._stay is not None:
             self._stay.active(now)
@@ -265,16 +277,35 @@ class LineCall:
         if handed_over and dialog.is_local:
             self._counters.local_admissions += 1
             self._counters.local_admitted_at = now
+        if self._ppp_input is not None and self.stage is Stage.LOGIN:
+            first_input, self._ppp_input = bytes(self._ppp_input), None
+            return self._hand_over(*admit_ppp(self.settings, call), first_input, now)
         if not handed_over or dialog.verdict is None:
             return []
         name, admission = admit(self.settings, call, dialog.verdict)
+        return self._hand_over(name, admission, self.terminal.take_type_ahead(), now)
+
+    def _speaks_ppp(self, frame: bytes, now: float) -> list[Action]:
+        """Lead a caller who speaks PPP to the service that is named for him, or hang up."""
+        code = Raserror.ERROR_PORT_DISCONNECTED.code
+        if not self.settings.ppp_service:
+            actions = self._cut(Disconnect.PPP_REFUSED, code, now)
+            return actions + self._from_modem(self.modem.hang_up(now), now)
+        self._ppp_input = bytearray(frame[:RECV_BYTES_MAX])
+        assert self.dialog is not None, "a login has its dialog"
+        return self._from_dialog(self.dialog.end(code, now), now)
+
+    def _hand_over(
+        self, name: str, admission: Admission, first_input: bytes, now: float
+    ) -> list[Action]:
+        call = self.call
+        assert call is not None, "a line is handed over to a caller"
         call.service = name
         call.handed_over_at = now
         call.note(now, Happening.HANDED_OVER, name)
         self.stage = Stage.ONLINE
         self._has_service = True
         self._stay = Stay(admission.session_timeout_s, admission.idle_timeout_s, now)
-        first_input = self.terminal.take_type_ahead()
         return [Record("start", replace(call)), StartService(name, admission, first_input)]
 
     def _last_word(

@@ -30,6 +30,7 @@ def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
         },
         modem=_modem_settings(settings, port),
         is_direct=not port.modem,
+        ppp_service=port.ppp,
         silence_timeout_s=port.silence_timeout_s,
         when_down=port.when_down,
         parity_strip=port.parity_strip,

@@ -106,6 +106,13 @@ def _check_options(line: LineOptions, path: Path, settings: Settings, findings: 
     if not line.modem and line.dcd == "ignore" and not line.silence_timeout_s:
         what = "is 0, so nothing would ever end a call on this line"
         findings.fault((*path, "silence_timeout_s"), what, "write 1800, or what suits")
+    if line.ppp:
+        check_name(line.ppp, settings.services, (*path, "ppp"), "services", findings)
+        findings.warning(
+            (*path, "ppp"),
+            "lets callers who speak PPP past the login: their service alone asks who they are",
+            "have pppd authenticate (auth), or remove it",
+        )
     if line.hook and not line.hook[0].startswith("/"):
         what = f'"{line.hook[0]}" is not a whole path'
         findings.fault((*path, "hook", 0), what, "write it as /usr/local/sbin/cycle-power")

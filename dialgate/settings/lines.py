@@ -105,6 +105,9 @@ class LineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     when_down: Literal["ring", "busy", "answer"] = "ring"
     """What callers get while no broker can be reached: ringing, busy (a modem that takes ATH1), or
     an answer and, after the queue time, a last word."""
+    ppp: Label = ""
+    """The service for callers whose programs send PPP frames at the prompt, without a login of
+    ours: it must authenticate them itself (pppd's `auth`). Empty: they are hung up on."""
     parity_strip: bool = False
     """Clear the eighth bit of what callers type: for terminals set to 7 bits and parity."""
 

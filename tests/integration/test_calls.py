@@ -201,16 +201,25 @@ async def test_what_is_typed_ahead_is_answered_in_order(site: Site) -> None:
 
 async def test_garbage_at_a_prompt_leaves_the_caller_free_to_start_anew(site: Site) -> None:
     noise = os.urandom(20_000).replace(b"\r", b"").replace(b"\n", b"")
-    lcp = bytes.fromhex("7eff7d23c0217d217d217d207d347e")
     iac = b"\xff\xfb\x18\xff\xfd\x01"
     async with site.call() as caller:
         await caller.sees(b"login: ")
-        for piece in (noise, lcp * 10, iac * 10, b"\x1b[A\x08\x7f\x15"):
+        for piece in (noise, iac * 10, b"\x1b[A\x08\x7f\x15"):
             await caller.types(piece)
         # ^U among it leaves an empty line, which is nobody's name.
         await caller.types(b"\r")
         await log_in(caller)
         await caller.sees(b"the console")
+
+
+async def test_a_caller_who_speaks_ppp_at_the_prompt_is_hung_up_on(site: Site) -> None:
+    async with site.call() as caller:
+        await caller.sees(b"login: ")
+        await caller.types(bytes.fromhex("7eff7d23c0217d217d217d207d347e"))
+        assert await caller.is_hung_up()
+
+    await until(lambda: site.calls()[0].kind == "stop", "the record of the call")
+    assert site.calls()[0].facts.disconnect == "ppp-refused"
 
 
 async def test_a_flood_without_a_line_end_is_dropped_and_disturbs_nobody(site: Site) -> None:

@@ -253,7 +253,7 @@ class Bench:
         match action:
             case StartService(name, admission, first_input):
                 self.admissions.append(admission)
-                typed = f" {first_input.decode()!r}" if first_input else ""
+                typed = f" {first_input.decode('latin-1')!r}" if first_input else ""
                 self.seen.append(f"start {name} for {admission.user}{typed}")
             case ServiceWrite(data):
                 self.seen.append(f"service {data.decode()!r}")
