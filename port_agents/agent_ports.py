@@ -48,7 +48,11 @@ class PortInputs(ABC):
     def receive(self, hport: str, data: bytes, now: float) -> list[Action]:
         """Take what was read from a port."""
         line = self.lines[hport]
-        return self._did(line, line.receive(data, now), now)
+        was_asking = line.modem.is_asking
+        self._perform(line, line.receive(data, now), now)
+        if was_asking and not line.modem.is_asking:
+            self._report([line], now)  # What the modem said is for people to see.
+        return self._done(now)
 
     def lines_changed(self, hport: str, lines: ModemLines, now: float) -> list[Action]:
         """Take a port's modem lines."""

@@ -622,6 +622,15 @@ def test_a_probe_during_a_call_is_refused() -> None:
     assert bench.take() == [f"s1: COMMANDED win:{Winerror.ERROR_BUSY}"]
 
 
+def test_what_a_modem_said_to_a_probe_is_told_to_observers() -> None:
+    bench = ready()
+    bench.command("probe")
+
+    told = bench.lines[-1].lines[0].detail
+    assert isinstance(told, dict)
+    assert told["init_answers"][-1] == {"command": "AT", "answer": "OK", "ms": 0}
+
+
 def test_an_order_that_cannot_be_read_is_dropped() -> None:
     bench = ready()
     bench.say(Verb.COMMAND, b"\x80")
