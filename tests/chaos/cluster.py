@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ from tests.chaos.proxy import Link
 from tests.chaos.volume import Volume
 from tests.integration.processes import PROJECT, free_port
 
+NOT_STARTED: Final = 1
+"""Exit status of a program that can't have what it needs; its last line says what."""
 RESTART_S: Final = 0.5
 """Until a killed program is started again: systemd's RestartSec is as short at best."""
 START_S: Final = 40.0
@@ -74,6 +77,8 @@ class Program:
         self.http: Final = http
         self.crashes: list[str] = []
         """Ends that nobody asked for."""
+        self.starts_without_disk = 0
+        """Starts that it gave up, saying so, since the disk was full."""
         prefix = cable.prefix if cable is not None else ()
         self._command = (*prefix, sys.executable, "-m", "dialgate", role, "--config", str(config))
         self._code = code
@@ -101,7 +106,9 @@ class Program:
                     start_new_session=True,
                 )
             status = await self._process.wait()
-            if not self._killed and not self._stopping:
+            if status == NOT_STARTED and "disk" in self.last_words():
+                self.starts_without_disk += 1
+            elif not self._killed and not self._stopping:
                 self.crashes.append(f"{self.name} ended with {status}: {self.last_words()}")
             if not self._stopping:
                 await asyncio.sleep(RESTART_S)
@@ -163,11 +170,6 @@ class Cluster:
         """Return the programs of a role."""
         return [each for each in self.programs if each.role == role]
 
-    def spool(self, agent: Program) -> Path:
-        """Return an agent's spool."""
-        small = agent.name == "agent-1"
-        return (self.spools.path if small else self.directory) / f"{agent.name}.db"
-
     @property
     def state_file(self) -> Path:
         return self.state.path / "state.db"
@@ -224,24 +226,33 @@ class Cluster:
 
     async def until_idle(self, patience_s: float) -> bool:
         """Wait until every port of every agent waits for calls; return whether they do."""
+        return await self._until(patience_s, "dialgate_ports", 'state="idle"', self.size.lines)
+
+    async def until_stored(self, patience_s: float) -> bool:
+        """Wait until brokers have stored all records of every agent; return whether they have."""
+        return await self._until(patience_s, "dialgate_agent_records_unstored", "", 0)
+
+    async def _until(self, patience_s: float, metric: str, label: str, value: float) -> bool:
+        """Wait until a metric of every agent has a value."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 for agent in self.of("agent"):
-                    while not await self._is_idle(agent):  # noqa: ASYNC110 - processes set no event
+                    while await self._metric(agent, metric, label) != value:  # noqa: ASYNC110
                         await asyncio.sleep(POLL_S)
                 return True
         return False
 
-    async def _is_idle(self, agent: Program) -> bool:
+    async def _metric(self, agent: Program, metric: str, label: str) -> float | None:
+        """Return a sample of an agent's; None if it does not say."""
         try:
             async with self.http.get(
                 f"http://{agent.http}/metrics", timeout=aiohttp.ClientTimeout(total=5)
             ) as answer:
-                text = await answer.text()
+                lines = (await answer.text()).splitlines()
         except (aiohttp.ClientError, TimeoutError):
-            return False
-        idle = [line for line in text.splitlines() if line.startswith("dialgate_ports{")]
-        return any('state="idle"' in x and float(x.split()[-1]) == self.size.lines for x in idle)
+            return None
+        samples = [line for line in lines if re.match(rf"{metric}[ {{]", line) and label in line]
+        return float(samples[0].split()[-1]) if samples else None
 
     async def port_states(self) -> dict[str, str]:
         """Return the state of each port, as the brokers were told last."""
@@ -374,6 +385,9 @@ _POLICY: Final = """
             retry_delay_s = 0.2
             [authenticators.local]
             kind = "local"
+            [lockout]
+            place_tries = 1000
+            user_tries = 100000
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
@@ -16,18 +17,18 @@ from dialgate.records import CallFacts
 from tests.chaos.cluster import Cluster
 
 _VERDICT = re.compile(
-    r'^timestamp=(?P<at>\S+) .*event="dialog over" outcome=(?P<outcome>\w+) .*'
-    r'user="?(?P<user>[^ "]*)"? tries=(?P<tries>\d+) call=(?P<call>\w+) '
+    r'^timestamp=(?P<at>\S+) .*event="dialog over" outcome=success .*'
+    r"hport=(?P<hport>\S+) caller=(?P<caller>\d*) user=(?P<user>\S+) tries=\d+ call=(?P<call>\w+) "
 )
 
 
 def gather(cluster: Cluster) -> Iterator[Event]:
     """Yield what everybody but the callers has to say, once the programs have ended."""
     yield from _services(cluster)
+    charges = _charges(cluster.state_file)
     for worker in cluster.of("worker"):
-        yield from _verdicts(worker.log)
-    for agent in cluster.of("agent"):
-        yield from _records(cluster.spool(agent))
+        yield from _verdicts(worker.log, charges)
+    yield from _records(cluster.state_file)
 
 
 def _services(cluster: Cluster) -> Iterator[Event]:
@@ -37,33 +38,41 @@ def _services(cluster: Cluster) -> Iterator[Event]:
         yield msgspec.structs.replace(opened, caller=_whole(opened.hport, opened.caller))
 
 
-def _verdicts(log: Path) -> Iterator[Event]:
-    """Yield what a worker accepted, and that it was charged if the worker has counted a try.
-
-    Its count is no count of answers: a question that died with its worker counts, too.
-    """
-    for line in log.read_text(errors="replace").splitlines():
-        if (found := _VERDICT.match(line)) and found["outcome"] == "success":
-            at = datetime.fromisoformat(found["at"]).timestamp()
-            call, user = found["call"], found["user"]
-            if int(found["tries"]):
-                yield Charged(at=at, call=call, user=user)
-            yield Accepted(at=at, call=call, user=user)
+def _charges(state: Path) -> Counter[tuple[str, str]]:
+    """Return how many answers the state has charged to each user, by where they came from."""
+    with closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True)) as file:
+        rows = file.execute("SELECT user, place, charged FROM tries WHERE place <> ''")
+        return Counter({(user, place): charged for user, place, charged in rows})
 
 
-def _records(spool: Path) -> Iterator[Event]:
-    with closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as file:
-        for record, call, kind, body in file.execute(
-            "SELECT record, call, kind, body FROM records"
+def _verdicts(log: Path, charges: Counter[tuple[str, str]]) -> Iterator[Event]:
+    """Yield what a worker accepted, and that it was charged where the state has a charge for it."""
+    for found in filter(None, map(_VERDICT.match, log.read_text(errors="replace").splitlines())):
+        at = datetime.fromisoformat(found["at"]).timestamp()
+        number, hport = found["caller"], found["hport"]
+        agent = hport.partition("/")[0].replace("site", "agent")
+        place = f"number {number}" if number else f"port {hport} of {agent}"
+        charge = (found["user"], place)
+        if charges[charge] > 0:
+            charges[charge] -= 1
+            yield Charged(at=at, call=found["call"], user=found["user"])
+        yield Accepted(at=at, call=found["call"], user=found["user"])
+
+
+def _records(state: Path) -> Iterator[Event]:
+    """Yield the records that brokers have stored; what stayed in a spool is lost to the cluster."""
+    with closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True)) as file:
+        for record, call, kind, hport, text in file.execute(
+            "SELECT record, call, kind, hport, facts FROM call_records"
         ):
-            facts = msgspec.json.decode(body, type=CallFacts)
+            facts = msgspec.json.decode(text, type=CallFacts)
             yield Stored(
                 at=facts.rang_at,
                 record=record.hex(),
                 call=call.hex(),
                 kind=kind,
-                hport=facts.hport,
-                caller=_whole(facts.hport, facts.caller),
+                hport=hport,
+                caller=_whole(hport, facts.caller),
             )
 
 

@@ -33,6 +33,7 @@ def report(outcome: Outcome) -> str:
     rows += [
         f"  {'-':>6}  {slowest:10.1f} s  {'-':>11}    no fault",
         f"all ports free {outcome.free_after_s:.1f} s after the last fault",
+        f"starts given up while the disk was full: {outcome.starts_without_disk}",
         f"programs that ended by themselves: {len(outcome.crashes)}",
         *(f"  {text}" for text in outcome.crashes),
         f"violations: {len(outcome.violations)}",

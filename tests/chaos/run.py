@@ -35,6 +35,8 @@ class Outcome:
     violations: list[Violation] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
     """Programs that ended without being asked to."""
+    starts_without_disk: int = 0
+    """Starts that programs gave up, saying so, since the disk was full."""
     free_after_s: float = 0.0
     """How long after the last fault every port was free."""
 
@@ -68,7 +70,8 @@ async def run(
         patience_s: how long callers wait for the next word.
         code: the directory of a program's code by its name, where it is not this project's.
     """
-    random = Random(seed)
+    # Two, so that who is hit by what does not depend on how far the callers are.
+    random, callers_random = Random(seed), Random(seed + 1)
     outcome = Outcome(seed)
     users = {f"user-{n}": f"right-{random.randrange(10**6)}" for n in range(USERS)}
     history: list[Event] = []
@@ -78,7 +81,7 @@ async def run(
             history.append(event)
             file.write(encode_event(event))
 
-        callers = Callers(users, random, write, tuple(acts), patience_s)
+        callers = Callers(users, callers_random, write, tuple(acts), patience_s)
         cluster = Cluster(directory, size or Size(), code)
         async with cluster.running(users):
             lines = [Line(*each) for each in cluster.lines]
@@ -95,8 +98,10 @@ async def run(
                 callers.stopping = True
             outcome.lasted_s = time.time() - began_at
             await _look_at_ports(cluster, lines, callers, outcome)
+            await cluster.until_stored(SETTLE_S)
             await cluster.stop()
             outcome.crashes = [text for each in cluster.programs for text in each.crashes]
+            outcome.starts_without_disk = sum(x.starts_without_disk for x in cluster.programs)
             history += gather(cluster)
     outcome.acts, outcome.admitted, outcome.waits = callers.acts, callers.admitted, callers.waits
     outcome.violations = check(history)
