@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 
+HEARD_S: Final = 15.0
+"""So long after he hung up an agent that was paused or busy may hear that a caller rings."""
+
+
 class Rule(StrEnum):
     """What a history can break."""
 
@@ -204,20 +208,23 @@ class _History:
         """Return the events of one kind, oldest first."""
         return [each for each in self._kinds[kind] if isinstance(each, kind)]
 
-    def is_theirs(self, caller: str, call: Opened | Stored) -> bool:
-        """Return whether a call is `caller`'s; one without a number is whoever's was there."""
+    def is_theirs(self, caller: str, call: Opened | Stored, late_s: float = 0.0) -> bool:
+        """Return whether a call is `caller`'s; one without a number is whoever's was there.
+
+        Or had been there, at most `late_s` before.
+        """
         dialled = self.dialled.get(caller)
         if dialled is None or dialled.hport != call.hport:
             return False
         if call.caller:
             return call.caller == caller
-        return dialled.at <= call.at <= self.over.get(caller, call.at)
+        return dialled.at <= call.at <= self.over.get(caller, call.at) + late_s
 
-    def callers_of(self, call: Opened | Stored) -> list[str]:
-        """Return who may have made a call: one caller, or nobody."""
+    def callers_of(self, call: Opened | Stored, late_s: float = 0.0) -> list[str]:
+        """Return who may have made a call; as `is_theirs`."""
         if call.caller:
             return [call.caller] if self.is_theirs(call.caller, call) else []
-        return [caller for caller in self.dialled if self.is_theirs(caller, call)]
+        return [caller for caller in self.dialled if self.is_theirs(caller, call, late_s)]
 
 
 def _grouped(events: Iterable[E], key: Callable[[E], str]) -> dict[str, list[E]]:
@@ -305,7 +312,7 @@ def _records_are_single(history: _History) -> Iterator[Violation]:
 
 def _records_are_of_calls(history: _History) -> Iterator[Violation]:
     for row in history.all(Stored):
-        if not history.callers_of(row):
+        if not history.callers_of(row, HEARD_S):
             number = row.caller or "without a number"
             yield Violation(Rule.FALSE_RECORD, f"call {row.call} of {number} on {row.hport}")
 

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from dialgate.errors import StateError
 from dialgate.otp import Match, Token, match
 from dialgate.sealing import Sealer
-from dialgate.state import reading, writing
+from dialgate.state import reading, unbroken, writing
 from dialgate.tables import RECOVERY_CODES, TOKENS
 from dialgate.users import normalize_name
 from dialgate.wire.body_codec import encode_map
@@ -128,6 +128,7 @@ async def list_tokens(engine: AsyncEngine) -> Mapping[str, tuple[str, int]]:
         return {row.name: (row.kind, row.left or 0) for row in rows}
 
 
+@unbroken
 async def use_code(
     engine: AsyncEngine, sealer: Sealer, user: str, code: str, now_s: float | None = None
 ) -> bool:

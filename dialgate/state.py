@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import wraps
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, column, insert, inspect, select, table, text
@@ -32,9 +33,13 @@ __all__ = [
     "open_state",
     "reading",
     "shared_secret",
+    "unbroken",
     "upgrade_state",
     "writing",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _VERSION: Final = table(VERSION_TABLE, column("version_num"))
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(1145524304)")
@@ -88,6 +93,33 @@ async def upgrade_state(url: str) -> tuple[str, str]:
     finally:
         await engine.dispose()
     return before, SCHEMA
+
+
+def unbroken(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let `work`, which uses a connection, run to its end even if its caller is cancelled.
+
+    A connection whose work is broken off is closed by the driver in the background, and that can
+    be broken off as well: with SQLite the writers' lock is then never given back.
+    """
+
+    @wraps(work)
+    async def whole(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.get_running_loop().create_task(work(*args, **kwargs))
+        _at_work.add(task)
+        task.add_done_callback(_worked)
+        return await asyncio.shield(task)
+
+    return whole
+
+
+def _worked(task: asyncio.Task[Any]) -> None:
+    _at_work.discard(task)
+    if not task.cancelled():
+        task.exception()  # Nobody may be left to hear of it.
+
+
+_at_work: Final[set[asyncio.Task[Any]]] = set()
+"""The loop itself keeps no task alive."""
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialgate.lockout import FRESH, Limit, Standing, charged, taken_back
-from dialgate.state import reading, writing
+from dialgate.state import reading, unbroken, writing
 from dialgate.tables import TRIES
 from dialgate.text import printable
 
@@ -112,6 +112,7 @@ class Lock:
     until_s: int
 
 
+@unbroken
 async def charge(
     engine: AsyncEngine,
     user: str,
@@ -153,6 +154,7 @@ async def charge(
     return Ticket(key, at, counts, locks)
 
 
+@unbroken
 async def accept(engine: AsyncEngine, ticket: Ticket, now_s: int) -> None:
     """Take notice that a charged try was right: the user's count begins anew, there and as a whole.
 
@@ -164,6 +166,7 @@ async def accept(engine: AsyncEngine, ticket: Ticket, now_s: int) -> None:
         await _close(connection, whole, ticket, FRESH, last_s=now_s)
 
 
+@unbroken
 async def fail(engine: AsyncEngine, ticket: Ticket, now_s: int) -> None:
     """Take notice that a charged try was wrong, as it was counted already."""
     async with writing(engine) as connection:
@@ -172,6 +175,7 @@ async def fail(engine: AsyncEngine, ticket: Ticket, now_s: int) -> None:
         await _close(connection, whole, ticket, _standing(whole))
 
 
+@unbroken
 async def take_back(engine: AsyncEngine, ticket: Ticket, rules: Rules, now_s: int) -> None:
     """Take back a try of which nobody could say whether it was right: no user is locked for it.
 
@@ -205,6 +209,7 @@ async def list_locks(engine: AsyncEngine, now_s: int) -> list[Lock]:
         return [Lock(row.user, row.place, row.counted, row.locked_until_s) for row in rows]
 
 
+@unbroken
 async def forget_old(
     engine: AsyncEngine, rules: Rules, now_s: int, rows_max: int = ROWS_MAX
 ) -> int:

@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, delete, exists, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dialgate.state import writing
+from dialgate.state import unbroken, writing
 from dialgate.tables import CALL_RECORDS, USER_SESSIONS
 from dialgate.tries import key_of
 
@@ -42,6 +42,7 @@ class Session:
     """When it is over at the latest, seconds since 1970."""
 
 
+@unbroken
 async def claim_session(
     engine: AsyncEngine, session: Session, sessions_max: int, now_s: int
 ) -> bool:

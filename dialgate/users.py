@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialgate.errors import StateError, UsageError
 from dialgate.passwords import Argon2, check_password
-from dialgate.state import reading, writing
+from dialgate.state import reading, unbroken, writing
 from dialgate.tables import USERS
 from dialgate.wire.limits import USERNAME_BYTES_MAX
 
@@ -173,6 +173,7 @@ async def add_user(
             ) from None
 
 
+@unbroken
 async def find_user(engine: AsyncEngine, name: str) -> User | None:
     """Return the user whose stored name is exactly `name`; not one of a copy that is too old."""
     until_s = USERS.c.copied_until_s
@@ -205,6 +206,7 @@ async def set_password(
     await _change(engine, name, password_hash=hashed, password_s=now_s, must_change=must_change)
 
 
+@unbroken
 async def change_password(engine: AsyncEngine, user: User, password_hash: str) -> bool:
     """Store what `user` chose himself; False: his password was changed meanwhile, and stands."""
     now_s = int(time.time())
@@ -248,6 +250,7 @@ async def remove_user(engine: AsyncEngine, name: str) -> None:
     _require_one(result.rowcount, name)
 
 
+@unbroken
 async def replace_hash(engine: AsyncEngine, user: User, password_hash: str) -> None:
     """Store the same password's hash at a new cost, unless the password was changed meanwhile."""
     statement = (

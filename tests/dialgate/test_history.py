@@ -51,8 +51,12 @@ GOOD: list[Event] = [
     Prompted(at=31, caller="504"),
     HungUp(at=33, caller="504"),
     Stored(at=30.5, record="r4", call="c4", kind="stop", hport="oslo/2", caller=""),
-    Found(at=40, hport="oslo/1", state="idle", admits=True),
-    Found(at=40, hport="oslo/2", state="idle", admits=True),
+    # He hung up before the agent, which was busy, heard that he rang.
+    Dialled(at=35, caller="505", hport="oslo/2"),
+    HungUp(at=35.1, caller="505"),
+    Stored(at=35.2, record="r5", call="c5", kind="stop", hport="oslo/2", caller=""),
+    Found(at=60, hport="oslo/1", state="idle", admits=True),
+    Found(at=60, hport="oslo/2", state="idle", admits=True),
 ]
 
 
@@ -169,6 +173,14 @@ STOP = Stored(at=10, record="r3", call="c2", kind="stop", hport="oslo/1", caller
             [*GOOD, msgspec.structs.replace(STOP, record="r9", call="c9", caller="999")],
             Rule.FALSE_RECORD,
             id="a record of nobody",
+        ),
+        pytest.param(
+            [
+                *GOOD,
+                Stored(at=52, record="r9", call="c9", kind="stop", hport="oslo/2", caller=""),
+            ],
+            Rule.FALSE_RECORD,
+            id="a record long after the last caller",
         ),
         pytest.param(
             [*GOOD, msgspec.structs.replace(STOP, record="r9", call="c9", hport="oslo/2")],

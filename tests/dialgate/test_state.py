@@ -16,7 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialgate.errors import StateError
 from dialgate.passwords import Argon2
-from dialgate.state import check_state, open_state, shared_secret, upgrade_state, writing
+from dialgate.state import (
+    check_state,
+    open_state,
+    shared_secret,
+    unbroken,
+    upgrade_state,
+    writing,
+)
 from dialgate.tables import SCHEMA
 from dialgate.users import add_user, find_user, list_users
 from tests.postgresql import PostgreSQL
@@ -209,3 +216,42 @@ async def test_a_state_can_be_asked_whether_it_answers(state: AsyncEngine, file:
 
     with pytest.raises(StateError, match="no such table"):
         await check_state(state)
+
+
+async def test_work_that_is_given_up_in_the_middle_gives_the_writers_lock_back(
+    state: AsyncEngine, file: Path
+) -> None:
+    """However often it is cancelled: the driver's own clean-up can be broken off as well."""
+    begun = asyncio.Event()
+
+    @unbroken
+    async def work() -> None:
+        begun.set()
+        async with writing(state) as connection:
+            await connection.execute(text("UPDATE meta SET value = value"))
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        tasks = [asyncio.create_task(work()) for _ in range(4)]
+        await begun.wait()
+        for _ in range(4):
+            await asyncio.sleep(0.01)
+            for task in tasks:
+                task.cancel()
+        other.execute("ROLLBACK")
+        given_up = await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while not may_write(other):  # noqa: ASYNC110 - SQLite sets no event
+                await asyncio.sleep(0.01)
+
+    assert [type(each) for each in given_up] == [asyncio.CancelledError] * 4
+
+
+def may_write(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    connection.execute("ROLLBACK")
+    return True
