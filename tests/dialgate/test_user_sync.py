@@ -95,9 +95,10 @@ async def test_a_user_of_the_sites_own_stays_as_he_is(
 async def test_a_copy_that_is_older_than_the_last_changes_nothing(
     centre: AsyncEngine, site: AsyncEngine
 ) -> None:
-    old = await take_copy(centre, ["*"], now_s() - 60, DAY_S)
+    now = now_s()
+    old = await take_copy(centre, ["*"], now - 60, DAY_S)
     await remove_user(centre, "bob")
-    await store_copy(site, await take_copy(centre, ["*"], now_s() - 50, DAY_S))
+    await store_copy(site, await take_copy(centre, ["*"], now - 50, DAY_S))
 
     with pytest.raises(CopyError, match="is 10 s older than the copy that is here"):
         await store_copy(site, old)

@@ -41,7 +41,7 @@ def uart(monkeypatch: pytest.MonkeyPatch) -> Uart:
     state = Uart()
     real = fcntl.ioctl
 
-    def ioctl(fd: int, request: int, argument: bytes) -> bytes:
+    def ioctl(fd: int, request: int, argument: bytes = b"") -> bytes | int:
         if request == termios.TIOCMGET:
             return struct.pack("I", state.bits)
         if request in (termios.TIOCMBIS, termios.TIOCMBIC):
@@ -50,7 +50,7 @@ def uart(monkeypatch: pytest.MonkeyPatch) -> Uart:
             if state.counted is None:
                 raise OSError(25, "Inappropriate ioctl for device")
             return struct.pack("20i", 0, 0, 0, 0, *state.counted, *[0] * 14)
-        return real(fd, request, argument)
+        return real(fd, request, argument) if argument else real(fd, request)
 
     monkeypatch.setattr(fcntl, "ioctl", ioctl)
     return state
