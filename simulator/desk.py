@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, cast
 
+from auth_workers.authenticators import Login, Result, Unavailable
 from auth_workers.authenticators.local import Local
 from auth_workers.dialog import Dialog
 from auth_workers.hashing import HashingPool
@@ -35,6 +36,10 @@ class Ledger(Protocol):
 
     def state_fault(self) -> str:
         """Return why the shared state can't be asked; empty if it can."""
+        ...
+
+    def charged(self, dialog: Dialog) -> None:
+        """Hear that a try of a call is charged."""
         ...
 
     def checked(self, dialog: Dialog, number: str, answer: str) -> None:
@@ -69,6 +74,7 @@ class Desk:
         self._policies = Policies(
             [PolicySettings(authenticators=("local",), tries=TRIES, login_timeout_s=20)],
             {"local": Local(self, pool)},
+            self,
             clock=lambda: EPOCH,
         )
 
@@ -83,6 +89,17 @@ class Desk:
             return verdict
         finally:
             del self._dialogs[task]
+
+    async def charge(self, login: Login) -> Unavailable | None:
+        """Charge a try in the shared state, before its guess may be checked."""
+        if fault := self._ledger.state_fault():
+            return Unavailable(fault)
+        self._ledger.charged(login.dialog)
+        return None
+
+    async def settle(self, _login: Login, result: Result) -> Result:
+        """Return what a try came to: nobody is locked out here."""
+        return result
 
     async def matches(self, known: str, password: bytes) -> bool:
         """Compare an answer with what is known of a user."""

@@ -99,6 +99,8 @@ class Told:
         self._accepted: dict[str, tuple[str, str]] = {}
         """By call: user, and the caller who gave the answer."""
         self._checked: set[str] = set()
+        self._charged: Counter[bytes] = Counter()
+        """By call: tries charged in the shared state."""
         self._services: dict[str, int] = {}
         """By port: number of the service that is on it."""
         self._last_service = 0
@@ -169,6 +171,10 @@ class Told:
         """Return why the shared state can't be asked."""
         return "the simulated state is down" if self.state_is_down else ""
 
+    def charged(self, dialog: Dialog) -> None:
+        """Hear that a try of a call is charged in the shared state."""
+        self._charged[dialog.call] += 1
+
     def checked(self, dialog: Dialog, number: str, answer: str) -> None:
         """I5: an answer is compared."""
         caller = self.callers[number]
@@ -179,6 +185,8 @@ class Told:
         self._checked.add(answer)
         if caller.checks > caller.guesses or caller.checks > TRIES:
             self.broken("I5", f"{caller.checks} answers of {number} are checked", dialog.id)
+        if caller.checks > self._charged[dialog.call]:
+            self.broken("I5", f"an answer of {number} is checked uncharged", dialog.id)
         if dialog.hport != caller.telephone.hport or dialog.facts.caller not in {"", number}:
             self.broken("I5", f"an answer of {number} is checked for another", dialog.id)
         call = dialog.call.hex()

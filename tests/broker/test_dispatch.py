@@ -61,6 +61,19 @@ def test_the_worker_with_most_credit_left_is_next() -> None:
     assert [owner_of(house, f"d{number}") for number in range(3)] == ["W1", "W1", "W0"]
 
 
+def test_less_credit_left_is_not_made_up_for_by_a_longer_rest() -> None:
+    house = House()
+    agent = house.agent()
+    busy = house.worker("W0", credit=1)
+    agent.begin("d0", hport="p0")
+    busy.ready(9)
+    house.worker("W1", credit=1)
+
+    agent.begin("d1", hport="p1")
+
+    assert owner_of(house, "d1") == "W0"
+
+
 def test_among_equals_the_least_recently_used_worker_is_next() -> None:
     house = House()
     agent = house.agent()

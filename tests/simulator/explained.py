@@ -12,4 +12,8 @@ EXPLAINED: Final[dict[str, str]] = {
     "broker.switchboard:Switchboard.received: entry.worker is not None -> True": (
         "the same program: an entry that is OWNED has a worker, likewise"
     ),
+    "broker.registry:Registry.end: session.is_over -> False": (
+        "the same program today: whoever ends a session finds it in a table, and one that is over "
+        "is in none; a second end would be a KeyError"
+    ),
 }

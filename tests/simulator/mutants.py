@@ -32,9 +32,17 @@ import pytest
 
 ROOT: Final = Path(__file__).parent.parent.parent
 CORES: Final = {
-    "broker.switchboard": ["tests/broker/test_switchboard.py", "tests/broker/test_core.py"],
+    "broker.switchboard": [
+        "tests/broker/test_switchboard.py",
+        "tests/broker/test_core.py",
+        "tests/broker/test_dispatch.py",
+    ],
     "broker.registry": ["tests/broker/test_registry.py", "tests/broker/test_core.py"],
-    "broker.core": ["tests/broker/test_core.py", "tests/broker/test_registry.py"],
+    "broker.core": [
+        "tests/broker/test_core.py",
+        "tests/broker/test_registry.py",
+        "tests/broker/test_dispatch.py",
+    ],
     "broker.dispatch": ["tests/broker/test_dispatch.py", "tests/broker/test_switchboard.py"],
     "port_agents.dialog": [
         "tests/port_agents/test_dialog_table.py",
