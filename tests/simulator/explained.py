@@ -16,4 +16,8 @@ EXPLAINED: Final[dict[str, str]] = {
         "the same program today: whoever ends a session finds it in a table, and one that is over "
         "is in none; a second end would be a KeyError"
     ),
+    "port_agents.line_call:LineCall._call_ended: self.call is None -> False": (
+        "a modem that ends a call which it never announced: neither tests nor seeds have seen one; "
+        "without the condition that would be an AttributeError"
+    ),
 }
