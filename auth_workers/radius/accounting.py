@@ -61,6 +61,7 @@ TERMINATE_CAUSES: Final[Mapping[str, int]] = {
     # Nobody was admitted, so these are in no accounting: numbers that nobody else has.
     "refused": 13,
     "number-refused": 14,
+    "ppp-refused": 16,
 }
 """Disconnect reason of a record → Acct-Terminate-Cause (RFC 2866 §5.10)."""
 NAS_REQUEST: Final = 10
