@@ -75,9 +75,10 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], terminal: str) ->
     Raises:
         OSError, ValueError: it can't be started.
     """
-    # setpriv says of a missing program what only the caller would read.
-    if not os.access(argv[0], os.X_OK):
-        number = errno.EACCES if Path(argv[0]).exists() else errno.ENOENT
+    # setpriv says of a program that can't be started what only the caller would read.
+    program = Path(argv[0])
+    if not (program.is_file() and os.access(program, os.X_OK)):
+        number = errno.EACCES if program.exists() else errno.ENOENT
         raise OSError(number, os.strerror(number))
     command = [*_LEASH, *argv] if Path(_LEASH[0]).exists() else list(argv)
     return os.posix_spawn(

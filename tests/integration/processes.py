@@ -260,7 +260,8 @@ def running_worker(
 ) -> Iterator[Program]:
     """Run an auth worker, worker-1 unless `settings` say otherwise, while the context lasts.
 
-    Its users are in state.db beside its worker.toml, its keys, if it needs any, in `keys`.
+    Its users are in state.db beside its worker.toml, its keys, if it needs any, in `keys`.  Tests
+    share it, so that lock-outs are far away.
     """
     http = f"127.0.0.1:{free_port()}"
     table = {"name": "worker-1", "brokers": [brokers], "http": http, **settings}
@@ -276,6 +277,9 @@ def running_worker(
         authenticators = ["local"]
         retry_delay_s = 0
         banner = "Authorised use only"
+        [lockout]
+        place_tries = 1000
+        user_tries = 100000
         [authenticators.local]
         kind = "local"
     """)
