@@ -90,18 +90,29 @@ def is_same_user(verdict: Verdict, name: str) -> bool:
 
 
 class Stay:
-    """How long a caller may stay at a service; limits in seconds, 0: none."""
+    """How long a caller may stay at a service, and how often that is told; in seconds, 0: none."""
 
-    __slots__ = ("_active_at", "_idle_timeout_s", "_over_at")
+    __slots__ = ("_active_at", "_idle_timeout_s", "_interim_at", "_interim_s", "_over_at")
 
-    def __init__(self, session_timeout_s: int, idle_timeout_s: int, now: float) -> None:
+    def __init__(
+        self, session_timeout_s: int, idle_timeout_s: int, now: float, interim_s: int = 0
+    ) -> None:
         self._over_at = now + (session_timeout_s or math.inf)
         self._idle_timeout_s = idle_timeout_s or math.inf
         self._active_at = now
+        self._interim_s = interim_s or math.inf
+        self._interim_at = now + self._interim_s
 
     def active(self, now: float) -> None:
         """Take note that bytes went one way or the other."""
         self._active_at = now
+
+    def take_interim(self, now: float) -> bool:
+        """Return whether an interim record is due, and wait for the next."""
+        if now < self._interim_at:
+            return False
+        self._interim_at = now + self._interim_s
+        return True
 
     def over(self, now: float) -> Disconnect | None:
         """Return the limit that is reached."""
@@ -113,7 +124,7 @@ class Stay:
 
     def deadline(self) -> float:
         """Return when the next limit is reached if nothing happens until then."""
-        return min(self._over_at, self._active_at + self._idle_timeout_s)
+        return min(self._over_at, self._active_at + self._idle_timeout_s, self._interim_at)
 
 
 def _shorter(configured_s: int, verdict: Verdict, attribute: str) -> int:

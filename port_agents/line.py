@@ -252,12 +252,23 @@ class Line(LineCall):
         if self._stay is not None and (limit := self._stay.over(now)) is not None:
             actions += self._cut(limit, _CUT, now)
             actions += self._from_modem(self.modem.hang_up(now), now)
+        if self._stay is not None and self._stay.take_interim(now):
+            actions.append(self._interim())
         if now >= self._silent_at:
             actions += self._cut(Disconnect.IDLE_TIMEOUT, _CUT, now)
             actions += self._from_modem(self.modem.hang_up(now), now)
         if now >= self._hang_up_at:
             actions += self._hang_up(now)
         return self._settled(actions, now)
+
+    def _interim(self) -> Record:
+        """Return a record of how the stay goes on; a direct service's bytes come with the stop."""
+        assert self.call is not None, "only a caller stays"
+        call = replace(self.call)
+        limits = self.settings.services.get(call.service)
+        if limits is not None and limits.is_direct:
+            call.pass_by(None)
+        return Record("interim", call)
 
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""

@@ -87,6 +87,8 @@ class LineSettings:
     """What callers get while there is no broker."""
     parity_strip: bool = False
     dialog_max_s: float = 600.0
+    interim_s: int = 0
+    """How often a record tells how a caller's stay goes on; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class CallBegan:
 class Record:
     """Keep a record of the call, as it is now, durably."""
 
-    kind: Literal["start", "stop"]
+    kind: Literal["start", "interim", "stop"]
     call: Call
 
 

@@ -305,7 +305,9 @@ class LineCall:
         call.note(now, Happening.HANDED_OVER, name)
         self.stage = Stage.ONLINE
         self._has_service = True
-        self._stay = Stay(admission.session_timeout_s, admission.idle_timeout_s, now)
+        self._stay = Stay(
+            admission.session_timeout_s, admission.idle_timeout_s, now, self.settings.interim_s
+        )
         return [Record("start", replace(call)), StartService(name, admission, first_input)]
 
     def _last_word(

@@ -45,8 +45,11 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Patterns of numbers that are not answered: it just rings, and the call is recorded as
     `number-refused`. Needs caller id, which comes behind the first ring: with `rings = 1`, set
     `caller_id_wait_ms`."""
+    interim_s: Annotated[int, Meta(ge=0, le=86_400)] = 900
+    """How often a record tells how a caller's stay at his service goes on; 0: never."""
     spool_records_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
-    """Records that the spool holds, about 700 bytes each; a call has two."""
+    """Records that the spool holds, about 700 bytes each; a call has two,
+    and one for each `interim_s` that it lasts."""
     when_unrecorded: Literal["answer-until-full", "answer", "ring"] = "answer-until-full"
     """What callers meet while records of calls can't be stored. `answer-until-full`: calls are
     answered as long as the spool has room, then they ring. `answer`: they are answered all the

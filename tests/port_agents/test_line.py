@@ -14,7 +14,7 @@ from dialgate.wire.bodies import ERROR, Send
 from dialgate.wire.verbs import Verb
 from port_agents.call import Call, Disconnect, Happening
 from port_agents.dialog_actions import Route
-from port_agents.line_actions import Closure, LineState
+from port_agents.line_actions import Closure, LineState, ServiceLimits
 from port_agents.line_call import Stage
 from tests.port_agents.dialog_bench import W
 from tests.port_agents.line_bench import (
@@ -431,6 +431,21 @@ def test_the_session_limit_ends_the_call_however_busy() -> None:
     assert bench.take() == ["stop", "hanging-up session-timeout"]
     bench.service_ends()
     assert bench.take() == ["record stop session-timeout"]
+
+
+@pytest.mark.parametrize("is_direct", [False, True])
+def test_a_stay_is_recorded_at_its_interval_until_the_end(is_direct: bool) -> None:
+    services = {"console": ServiceLimits(is_direct=is_direct)}
+    bench = online(replace(SETTINGS, services=services, interim_s=100))
+    bench.type(b"abc")
+    bench.wait(250)
+    bench.hang_up()
+    bench.service_ends()
+    bench.wait(250)
+
+    assert [kind for kind, _ in bench.records] == ["start", "interim", "interim", "stop"]
+    assert bench.records[1][1].ended_at is None
+    assert (bench.records[1][1].bytes_in is None) == is_direct
 
 
 @pytest.mark.parametrize("side", ["caller", "service"])
