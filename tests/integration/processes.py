@@ -35,21 +35,21 @@ STDERR_CHARS_SHOWN: Final = 4000
 _SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
+_HALVES: Final = {"gw0": (10_000, 21_000), "gw1": (21_000, 32_000)}
+"""Where each of the processes that run tests at the same time takes ports: below those that the
+system gives to others meanwhile."""
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)
 
 
 def free_ports(count: int) -> int:
-    """Return the first of `count` TCP ports of 127.0.0.1 in a row that nobody listens on.
-
-    They are outside the range from which the system takes ports for others meanwhile.
-    """
+    """Return the first of `count` TCP ports of 127.0.0.1 in a row that nobody listens on."""
+    lowest, highest = _HALVES.get(os.environ.get("PYTEST_XDIST_WORKER", ""), (10_000, 32_000))
     while True:
-        first = random.randrange(10_000, 32_768 - count)
+        first = random.randrange(lowest, highest - count)
         with ExitStack() as stack:
             try:
                 for port in range(first, first + count):
