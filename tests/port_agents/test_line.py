@@ -438,6 +438,7 @@ def test_a_stay_is_recorded_at_its_interval_until_the_end(is_direct: bool) -> No
     services = {"console": ServiceLimits(is_direct=is_direct)}
     bench = online(replace(SETTINGS, services=services, interim_s=100))
     bench.type(b"abc")
+    bench.do(bench.line.tick(bench.now + 1))
     bench.wait(250)
     bench.hang_up()
     bench.service_ends()
