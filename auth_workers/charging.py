@@ -89,14 +89,15 @@ class Charging:
             outcome = await self._charge(login)
         except StateError as error:
             # The reason says it all: there is no fault of ours to trace.
-            log.error("try not charged", user=login.user, reason=str(error))  # noqa: TRY400
+            log.error("try not charged", user=login.shown_user, reason=str(error))  # noqa: TRY400
             if login.terms.break_glass and self._may_go_uncharged():
                 self.uncharged += 1
                 return None
             return Unavailable(str(error))
+        login.known = outcome.known
         if isinstance(outcome, Barred):
             self.barred += 1
-            log.warning("user is locked", user=login.user, place=str(place_of(login)))
+            log.warning("user is locked", user=login.shown_user, place=str(place_of(login)))
             return Rejected(_LOCKED)
         self.charged += 1
         login.ticket = outcome
@@ -109,7 +110,7 @@ class Charging:
         try:
             if isinstance(ticket, Ticket):
                 async with self._turn:
-                    await self._settle(ticket, result)
+                    await self._settle(ticket, login, result)
         except StateError as error:
             if not login.terms.break_glass:
                 return Unavailable(str(error))
@@ -117,7 +118,7 @@ class Charging:
             self._wake(login.user)
         return result
 
-    async def _settle(self, ticket: Ticket, result: Result) -> None:
+    async def _settle(self, ticket: Ticket, login: Login, result: Result) -> None:
         now_s = int(self._clock())
         match result:
             case Accepted():
@@ -128,7 +129,7 @@ class Charging:
                 await tries.fail(self._state, ticket, now_s)
                 if ticket.locks:
                     self.locks += ticket.locks
-                    log.warning("user locked", user=ticket.user, place=ticket.place)
+                    log.warning("user locked", user=login.shown_user, place=ticket.place)
 
     async def forget_old(self) -> None:
         """Drop what has no effect any more.

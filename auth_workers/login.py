@@ -75,13 +75,16 @@ async def log_in(
     user, said = "", terms.refusal
     try:
         while dialog.progress.tries < terms.tries_max:
-            name = await _ask_name(dialog, terms)
-            if name is None:
+            typed = await _ask_name(dialog, terms)
+            if typed is None:
                 break
-            user = _as_stored(name)
+            name = _as_stored(typed)
+            login = Login(dialog, name, terms, ledger.charge if ledger else None)
+            user = login.shown_user
             dialog.note(user=user)
-            login = Login(dialog, user, terms, ledger.charge if ledger else None)
-            result = await _judged(login, judge if user else _reject_unnamed, ledger)
+            result = await _judged(login, judge if name else _reject_unnamed, ledger)
+            user = login.shown_user
+            dialog.note(user=user)
             if not isinstance(result, Rejected):
                 return _verdict(result, user)
             _take_note(result, login)
@@ -125,7 +128,13 @@ def _take_note(rejected: Rejected, login: Login) -> None:
     dialog = login.dialog
     if not login.charged:
         dialog.charge()
-    log.info("try failed", hport=dialog.hport, user=login.user, code=describe(rejected.code))
+    log.info(
+        "try failed",
+        hport=dialog.hport,
+        caller=dialog.facts.caller,
+        user=login.shown_user,
+        code=describe(rejected.code),
+    )
 
 
 async def _ask_name(dialog: Dialog, terms: Terms) -> bytes | None:

@@ -67,6 +67,7 @@ class Policies:
         authenticators: by the names that policies use.
         ledger: counts tries beyond the call.
         claim: notes sessions of users; None where nobody counts them.
+        log_unknown_users: whether names that may be nobody's stand in logs and records.
         clock: the time of day, with a time zone.
     """
 
@@ -77,6 +78,7 @@ class Policies:
         ledger: Ledger | None = None,
         *,
         claim: Claim | None = None,
+        log_unknown_users: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.measured = [each for each in authenticators.values() if isinstance(each, Measured)]
@@ -97,6 +99,7 @@ class Policies:
         self._ledger = ledger
         self._clock = clock
         self._claim = claim
+        self._log_unknown_users = log_unknown_users
         self._limits_sessions = any(policy.sessions_max for policy in policies)
 
     async def conduct(self, dialog: Dialog) -> Verdict:
@@ -130,7 +133,8 @@ class Policies:
             lambda: self._situation(dialog),
             self.unavailable,
         )
-        verdict = await log_in(dialog, _terms(door), judging.judge, ledger=self._ledger)
+        terms = _terms(door, log_unknown_users=self._log_unknown_users)
+        verdict = await log_in(dialog, terms, judging.judge, ledger=self._ledger)
         if not isinstance(verdict, Granted):
             return verdict
         return await self._admit(dialog, verdict, judging)
@@ -238,7 +242,7 @@ async def _ask_for_service(
     return None
 
 
-def _terms(policy: PolicySettings) -> Terms:
+def _terms(policy: PolicySettings, *, log_unknown_users: bool) -> Terms:
     return Terms(
         tries_max=policy.tries,
         answer_s=policy.login_timeout_s,
@@ -246,6 +250,7 @@ def _terms(policy: PolicySettings) -> Terms:
         login_prompt=_shown(policy.login_prompt),
         password_prompt=_shown(policy.password_prompt),
         refusal=policy.refusal,
+        log_unknown_users=log_unknown_users,
     )
 
 

@@ -82,7 +82,11 @@ async def serve(settings: Settings, life: Life) -> None:
             _watched(state, charging) as watched,
         ):
             policies = Policies(
-                settings.policies, authenticators, charging, claim=partial(claim_session, state)
+                settings.policies,
+                authenticators,
+                charging,
+                claim=partial(claim_session, state),
+                log_unknown_users=worker.log_unknown_users,
             )
             await run_worker(
                 settings,

@@ -89,6 +89,8 @@ class Ticket:
     place: str
     counted_for_user: bool
     """Whether the user's row as a whole counts it, too."""
+    known: bool
+    """Whether somebody of this name got in before."""
     locks: int
     """How many of the two rows are locked from this try on, unless it is right."""
 
@@ -99,6 +101,8 @@ class Barred:
 
     open: bool
     """Tries that the lock followed from are still being checked: it may go when one is right."""
+    known: bool
+    """Whether somebody of this name got in before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +139,13 @@ async def charge(
     key, at = key_of(user), str(place)
     async with writing(engine) as connection:
         whole, here = await _held_rows(connection, key, at, now_s)
-        known = bool(place.number) and now_s < here.admitted_s + rules.number_known_s
+        number_known = bool(place.number) and now_s < here.admitted_s + rules.number_known_s
+        known = whole.admitted_s > 0
         bars = [here] if _standing(here).is_locked(now_s) else []
-        if _standing(whole).is_locked(now_s) and not known and not break_glass:
+        if _standing(whole).is_locked(now_s) and not number_known and not break_glass:
             bars.append(whole)
         if bars:
-            return Barred(all(row.open and now_s < row.last_s + OPEN_S for row in bars))
+            return Barred(all(row.open and now_s < row.last_s + OPEN_S for row in bars), known)
         standing = charged(_standing(here), rules.place, now_s)
         as_whole = _standing(whole)
         counts = standing.counted <= rules.place.tries and not as_whole.is_locked(now_s)
@@ -151,7 +156,7 @@ async def charge(
             connection, whole, as_whole, charged=whole.charged + 1, open=whole.open + counts
         )
     locks = standing.is_locked(now_s) + (counts and as_whole.is_locked(now_s))
-    return Ticket(key, at, counts, locks)
+    return Ticket(key, at, counts, known, locks)
 
 
 @unbroken
@@ -163,7 +168,7 @@ async def accept(engine: AsyncEngine, ticket: Ticket, now_s: int) -> None:
     async with writing(engine) as connection:
         whole, here = await _held_rows(connection, ticket.user, ticket.place, now_s)
         await _close(connection, here, ticket, FRESH, last_s=now_s, admitted_s=now_s)
-        await _close(connection, whole, ticket, FRESH, last_s=now_s)
+        await _close(connection, whole, ticket, FRESH, last_s=now_s, admitted_s=now_s)
 
 
 @unbroken

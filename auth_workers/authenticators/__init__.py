@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from prometheus_client.metrics_core import Metric
 
@@ -23,6 +23,7 @@ from dialgate.errors import BackendUnavailable
 from dialgate.passwords import PASSWORD_BYTES_MAX
 
 __all__ = [
+    "UNKNOWN_USER",
     "Accepted",
     "Authenticator",
     "Charge",
@@ -35,6 +36,9 @@ __all__ = [
     "Unavailable",
     "ask",
 ]
+
+UNKNOWN_USER: Final = "(unknown)"
+"""Stands in logs and records for a name that is perhaps nobody's: people type passwords there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Terms:
     break_glass: bool = False
     """Whether he is let in when the state that counts tries can't be asked, and when his tries from
     elsewhere have locked him."""
+    log_unknown_users: bool = False
+    """Whether logs and records have the names that callers give, be they anybody's or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,7 @@ class Login:
         "barred",
         "charged",
         "dialog",
+        "known",
         "terms",
         "ticket",
         "user",
@@ -135,6 +142,8 @@ class Login:
         """What authenticators that were asked before said, where all of a chain must accept."""
         self.charged = False
         """Whether this try is used up."""
+        self.known = False
+        """Whether there is a user of this name, as far as was found out; who finds out sets it."""
         self.ticket: object = None
         """What whoever charged the try knows it by."""
         self.barred: Rejected | Unavailable | None = None
@@ -144,6 +153,12 @@ class Login:
         may still reject."""
         self._charge = charge
         self._password: bytes | None = None
+
+    @property
+    def shown_user(self) -> str:
+        """The name for logs and records; `UNKNOWN_USER` where it may be a misplaced password."""
+        may_stand = self.known or self.accepted or self.terms.log_unknown_users or not self.user
+        return self.user if may_stand else UNKNOWN_USER
 
     async def password(self) -> bytes:
         """Return the caller's password, which he is asked for once a try, with the policy's prompt.

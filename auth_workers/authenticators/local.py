@@ -1,8 +1,8 @@
 """Local users: a name and a password, checked against the cluster's state.
 
-Unknown, disabled and expired users take as long as known ones: there is one hash checked for each
-guess, whoever it is for.  A password that must be changed is asked for anew, twice, when everything
-else of the login is through.
+Unknown, disabled, expired and locked users take as long as others: there is one hash checked for
+each guess, whoever it is for.  A password that must be changed is asked for anew, twice, when
+everything else of the login is through.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_workers.authenticators import Accepted, Login, Rejected, Result
+from auth_workers.authenticators import Accepted, Login, Rejected, Result, TryBarred
 from auth_workers.hashing import HashingPool
 from auth_workers.kinds import Kind, Resources
 from dialgate.codes import Code, Winerror
@@ -102,15 +102,15 @@ class Local:
             TryBarred: of the login.
             TimeoutError, DialogEnded, DialogFault: of the dialog.
         """
-        password = await login.password()
         try:
-            user = await self._users.find(login.user)
-            known = user.password_hash if user else self._hashing.argon2.decoy
-            matches = await self._hashing.matches(known, password)
-        except StateError as error:
-            raise BackendUnavailable(str(error)) from error
+            password = await login.password()
+        except TryBarred:
+            if isinstance(login.barred, Rejected):
+                await self._find(login, b"")  # A lock must not show by its haste.
+            raise
+        user = await self._find(login, password)
         now = datetime.fromtimestamp(self._clock(), UTC)
-        if user is None or not matches:
+        if user is None:
             return Rejected()
         if not user.is_valid(now):
             return Rejected(_why_invalid(user))
@@ -119,6 +119,21 @@ class Local:
         elif self._hashing.argon2.is_outdated(user.password_hash):
             await self._refresh(user, password)
         return Accepted(user.name, roles=user.roles)
+
+    async def _find(self, login: Login, password: bytes) -> User | None:
+        """Return the user whose name and password these are; None: whichever of them is wrong.
+
+        Raises:
+            BackendUnavailable: the state can't be asked, or too many ask.
+        """
+        try:
+            user = await self._users.find(login.user)
+            login.known |= user is not None
+            known = user.password_hash if user else self._hashing.argon2.decoy
+            matches = await self._hashing.matches(known, password)
+        except StateError as error:
+            raise BackendUnavailable(str(error)) from error
+        return user if matches else None
 
     async def _change(self, login: Login, user: User, old: bytes) -> Rejected | None:
         """Have the user choose a new password; rejected if he doesn't."""

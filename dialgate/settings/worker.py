@@ -29,6 +29,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The pools whose calls it takes."""
     hash_concurrency: Annotated[int, Meta(ge=1, le=64)] = 2
     """Passwords that are checked at once; each takes 19 MiB and about 40 ms of one core."""
+    log_unknown_users: bool = False
+    """Put names that may be nobody's into logs and records, where people by mistake type passwords
+    as well. Else `(unknown)` stands for each that no local user has and nobody got in by."""
     reattach_s: Annotated[int, Meta(ge=1, le=600)] = 30
     """How long a dialog whose session is over waits, silent, to be found again."""
     dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600

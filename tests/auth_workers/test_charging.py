@@ -12,8 +12,10 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from auth_workers.authenticators import (
+    UNKNOWN_USER,
     Accepted,
     Login,
     Rejected,
@@ -50,6 +52,7 @@ class Door:
 
     async def authenticate(self, login: Login) -> Result:
         password = await login.password()
+        login.known |= login.user == "ann"
         self.checked += 1
         if not self._house.broken:
             self.charged_then.append(await self._house.charged())
@@ -57,6 +60,16 @@ class Door:
             return self._result
         right = (login.user, password) == ("ann", b"secret")
         return Accepted(login.user) if right else Rejected()
+
+
+class Discreet(Door):
+    """Doesn't tell who is known, as a RADIUS server."""
+
+    async def authenticate(self, login: Login) -> Result:
+        await login.password()
+        known, result = login.known, await super().authenticate(login)
+        login.known = known
+        return result
 
 
 class House:
@@ -110,7 +123,7 @@ async def test_a_locked_user_is_not_checked_and_hears_what_everybody_hears(house
 
     verdict = await house.call(b"ann", b"y", b"ann", b"secret", b"ann", b"secret", door=door)
 
-    assert verdict == Refused("ann", attributes={"message": "Login incorrect"})
+    assert verdict == Refused(UNKNOWN_USER, attributes={"message": "Login incorrect"})
     assert door.checked == 4
     assert (house.charging.barred, house.charging.locks) == (2, 1)
 
@@ -127,6 +140,24 @@ async def test_the_screen_and_the_pauses_of_a_locked_user_are_as_of_any_other(
 
     assert house.charging.barred > 0
     assert screens[0] == screens[1] == screens[2]
+
+
+async def test_who_got_in_before_is_known_by_name_and_others_are_not(house: House) -> None:
+    """Whatever his authenticator knows of names: a RADIUS server doesn't tell."""
+    door = Discreet(house)
+    await house.call(b"ann", b"secret", door=door)
+
+    with capture_logs() as logs:
+        for name in (b"ann", b"hunter2"):
+            for _ in range(2):
+                await house.call(*[name, b"x"] * 3, door=door, number="5550123")
+
+    shown = {(entry["event"], entry["user"]) for entry in logs}
+    assert shown == {
+        (event, user)
+        for event in ("try failed", "user locked", "user is locked")
+        for user in ("ann", UNKNOWN_USER)
+    }
 
 
 async def test_unknown_users_are_locked_like_known_ones(house: House) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 import pytest
+from structlog.testing import capture_logs
 
-from auth_workers.authenticators import Accepted, Login, Rejected, Result, Unavailable
+from auth_workers.authenticators import (
+    UNKNOWN_USER,
+    Accepted,
+    Login,
+    Rejected,
+    Result,
+    Unavailable,
+)
 from auth_workers.cookie import Progress
 from auth_workers.dialog import DialogEnded
 from auth_workers.login import EMPTY_NAMES_MAX
@@ -28,7 +37,9 @@ class Door:
 
     async def authenticate(self, login: Login) -> Result:
         self.asked.append(login.user)
-        if (login.user, await login.password()) == ("ann", b"secret"):
+        password = await login.password()
+        login.known |= login.user == "ann"
+        if (login.user, password) == ("ann", b"secret"):
             return Accepted("ann", "north", attributes={"class": "a"})
         return self._otherwise
 
@@ -163,7 +174,8 @@ async def test_a_name_of_257_bytes_is_not_cut_to_another_account() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "user"), [([Event.SAY_NOTHING], ""), ([b"ann", Event.SAY_NOTHING], "ann")]
+    ("script", "user"),
+    [([Event.SAY_NOTHING], ""), ([b"ann", Event.SAY_NOTHING], UNKNOWN_USER)],
 )
 async def test_silence_is_an_error_and_no_refusal(script: list[bytes | Event], user: str) -> None:
     """rashost.md, trap 8."""
@@ -228,6 +240,39 @@ async def test_who_is_rejected_without_a_question_has_used_a_try() -> None:
     assert isinstance(await caller.meets(Silent()), Refused)
     assert len(caller.questions) == 3
     assert caller.dialog.progress.tries == 3
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param([b"hunter2", b"ann", Event.SAY_NOTHING], id="typed too soon, noticed"),
+        pytest.param([b"hunter2", b"x"] * 3, id="typed too soon, three times"),
+        pytest.param([b"hunter2", Event.SAY_NOTHING], id="typed too soon, and nothing more"),
+        pytest.param([b"hunter2"], id="typed too soon, and hung up"),
+    ],
+)
+async def test_what_may_be_a_password_stands_in_no_log_and_no_verdict(
+    script: list[bytes | Event],
+) -> None:
+    """Of a name that nobody has: people type ahead, and miss a prompt."""
+    caller = Caller(*script)
+
+    with capture_logs() as logs, suppress(DialogEnded):
+        assert "hunter2" not in repr(await caller.meets(Door()))
+
+    assert "hunter2" not in repr((logs, caller.dialog.progress))
+    assert caller.dialog.progress.user == UNKNOWN_USER
+
+
+async def test_names_of_users_and_those_that_an_operator_wants_to_see_are_shown() -> None:
+    all_names = replace(TERMS, log_unknown_users=True)
+
+    with capture_logs() as logs:
+        known = await Caller(*[b"ann", b"x"] * 3).meets(Door())
+        unknown = await Caller(*[b"eve", b"x"] * 3).meets(Door(), all_names)
+
+    assert [known, unknown] == [Refused(name, attributes=REFUSED) for name in ("ann", "eve")]
+    assert [entry["user"] for entry in logs] == ["ann"] * 3 + ["eve"] * 3
 
 
 async def test_a_killed_worker_gives_no_free_guess() -> None:

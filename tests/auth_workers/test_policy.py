@@ -8,7 +8,15 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from auth_workers.authenticators import Accepted, Login, Rejected, Result, Terms, Unavailable
+from auth_workers.authenticators import (
+    UNKNOWN_USER,
+    Accepted,
+    Login,
+    Rejected,
+    Result,
+    Terms,
+    Unavailable,
+)
 from auth_workers.cookie import Progress
 from auth_workers.policy import NO_POLICY, NO_TRY_LEFT, Policies
 from auth_workers.testing import FACTS, Caller, Event
@@ -135,7 +143,7 @@ async def test_a_refusal_is_final() -> None:
 
     verdict = await conducted(policies(chain, local=Stub(Rejected()), corp=corp), ann())
 
-    assert verdict == Refused("ann", attributes={"message": "Login incorrect"})
+    assert verdict == Refused(UNKNOWN_USER, attributes={"message": "Login incorrect"})
     assert corp.terms is None
 
 
@@ -152,7 +160,7 @@ async def test_the_next_authenticator_is_asked_when_one_cannot_be() -> None:
 async def test_when_none_can_be_asked_nothing_is_decided() -> None:
     found = policies(policy(authenticators=("corp", "local")), corp=Stub(), local=Stub())
 
-    assert await conducted(found, ann()) == Undecided(SILENT, "ann")
+    assert await conducted(found, ann()) == Undecided(SILENT, UNKNOWN_USER)
 
 
 async def test_a_lost_cookie_leaves_one_try() -> None:
@@ -252,7 +260,7 @@ async def test_words_and_tries_at_the_door_are_those_of_the_policy_for_everybody
     )
     caller = Caller(b"glass", b"x", b"glass", b"y")
 
-    assert await conducted(found, caller) == Refused("glass", attributes={"message": "no"})
+    assert await conducted(found, caller) == Refused(UNKNOWN_USER, attributes={"message": "no"})
     assert caller.screen == b"welcome\r\nlogin: Password: no\r\nlogin: Password: "
 
 
@@ -314,7 +322,7 @@ async def test_first_decides_nothing_while_one_that_might_accept_is_away() -> No
     chain = policy(chain="first", authenticators=("corp", "local"))
 
     assert await conducted(policies(chain, corp=Stub(), local=Stub(Rejected())), ann()) == (
-        Undecided(SILENT, "ann")
+        Undecided(SILENT, UNKNOWN_USER)
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from auth_workers.authenticators import Accepted, Rejected, Unavailable
+from auth_workers.authenticators import UNKNOWN_USER, Accepted, Login, Rejected, Result, Unavailable
 from auth_workers.authenticators.local import Local
 from auth_workers.hashing import HashingPool
 from auth_workers.testing import TERMS, Caller
@@ -37,6 +37,16 @@ class Hashing(HashingPool):
     async def matches(self, password_hash: str, password: bytes) -> bool:
         self.checked.append(password_hash)
         return await super().matches(password_hash, password)
+
+
+class Locked:
+    """A ledger by which every user is locked."""
+
+    async def charge(self, login: Login) -> Rejected:
+        return Rejected(Winerror.ERROR_ACCOUNT_LOCKED_OUT.code)
+
+    async def settle(self, login: Login, result: Result) -> Result:
+        return result
 
 
 class Site:
@@ -159,6 +169,22 @@ async def test_roles_are_the_policys_to_use(site: Site) -> None:
     assert await Caller(b"secret").tries("ann", site.local) == Accepted(
         "ann", roles=("field", "night")
     )
+
+
+@pytest.mark.parametrize(("name", "shown"), [("ann", "ann"), ("bob", "bob"), ("eve", UNKNOWN_USER)])
+async def test_a_locked_user_costs_the_same_work_as_a_wrong_password(
+    site: Site, name: str, shown: str
+) -> None:
+    """Else the haste of a refusal would tell that the user is locked."""
+    script = (name.encode(), b"sesame")
+    one_try = replace(TERMS, tries_max=1)
+    refused = Refused(shown, attributes={"message": TERMS.refusal})
+
+    assert await Caller(*script).meets(site.local, one_try) == refused
+    assert await Caller(*script).meets(site.local, one_try, Locked()) == refused
+
+    wrong, locked = site.hashing.checked
+    assert wrong == locked
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from auth_workers.authenticators import Accepted, Rejected, Unavailable
+from auth_workers.authenticators import UNKNOWN_USER, Accepted, Rejected, Unavailable
 from auth_workers.authenticators.radius import Radius
 from auth_workers.dialog import DialogEnded
 from auth_workers.radius.client import Silent
@@ -264,7 +264,7 @@ async def test_a_login_ends_in_a_verdict_of_each_kind() -> None:
     )
     assert isinstance(await Caller(b"ann", b"bad").meets(corp(Network(NO)), terms), Refused)
     assert await Caller(b"ann", b"x").meets(corp(Network(SILENCE)), terms) == Undecided(
-        SILENCE.code, "ann"
+        SILENCE.code, UNKNOWN_USER
     )
 
 
