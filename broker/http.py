@@ -35,8 +35,8 @@ __all__ = ["COMMAND_S", "Operators", "Order", "Refusal", "Sender", "add_routes",
 
 log = structlog.get_logger(__name__)
 
-COMMAND_S: Final = 20.0
-"""How long an agent may take over an order: hanging up and making ready take the modem's time."""
+COMMAND_S: Final = 70.0
+"""How long an agent may take over an order: longer than its own bound, `order_timeout_s`."""
 WRITE_S: Final = 30.0
 """How long a reader of events may leave a write standing before he is cut off."""
 

@@ -50,6 +50,7 @@ class Agent(PortInputs):
         lines: its ports.
         counters: where it and its lines count.
         new_id: gives 16 bytes that were never given before.
+        order_timeout_s: how long a port may take over an operator's order.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Agent(PortInputs):
         lines: Sequence[LineSettings],
         counters: AgentCounters,
         new_id: Callable[[], bytes],
+        *,
+        order_timeout_s: float = 15.0,
     ) -> None:
         self.brokers: Final = brokers
         self.counters: Final = counters
@@ -76,7 +79,7 @@ class Agent(PortInputs):
         self._timers: Timers[Line] = Timers()
         self._busy: set[Line] = set()
         """Lines that a drained agent waits for."""
-        self._orders = Orders(self.lines, self._perform, self._emit)
+        self._orders = Orders(self.lines, self._perform, self._emit, order_timeout_s)
         self.records: Final = RecordSender()
         self.is_draining = False
         """Whether no calls are answered any more, until the end."""

@@ -87,6 +87,8 @@ class LineSettings:
     """What callers get while there is no broker."""
     parity_strip: bool = False
     dialog_max_s: float = 600.0
+    last_word_timeout_s: float = 2.0
+    """How long a hang-up waits for what was written to the caller to leave."""
     interim_s: int = 0
     """How often a record tells how a caller's stay goes on; 0: never."""
 

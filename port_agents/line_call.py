@@ -8,7 +8,7 @@ begins, and what a verdict means for the line.  `port_agents.line` builds the po
     ^                         | other verdict                  | service ended
     |                         v                                v
     |                      LAST_WORD <-------------------------+
-    |                         | drained, or 2 s
+    |                         | drained, or last_word_timeout_s
     |                         v
     +-- dialog closed, ---- OVER <-- caller gone, operator, limit, from every stage
         service gone
@@ -55,10 +55,8 @@ from port_agents.modem_actions import ModemState
 from port_agents.ppp import PppWatch
 from port_agents.terminal import Terminal
 
-__all__ = ["LAST_WORD_S", "RECV_BYTES_MAX", "SEND_BYTES_MAX", "LineCall", "Stage"]
+__all__ = ["RECV_BYTES_MAX", "SEND_BYTES_MAX", "LineCall", "Stage"]
 
-LAST_WORD_S: Final = 2.0
-"""How long a hang-up waits for what was written to the caller to leave."""
 SEND_BYTES_MAX: Final = 4096
 """Most bytes of a SEND's data or a RECEIVE's prompt: BEGIN's send_size."""
 RECV_BYTES_MAX: Final = 4096
@@ -318,7 +316,7 @@ class LineCall:
         self.call.blame(reason, code)
         self.stage = Stage.LAST_WORD
         self._stay = None
-        self._hang_up_at = now + LAST_WORD_S
+        self._hang_up_at = now + self.settings.last_word_timeout_s
         actions = self._write(word)
         return actions if self._is_undrained else self._hang_up(now)
 

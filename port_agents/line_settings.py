@@ -35,6 +35,7 @@ def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
         when_down=port.when_down,
         parity_strip=port.parity_strip,
         dialog_max_s=agent.dialog_max_s,
+        last_word_timeout_s=agent.last_word_timeout_s,
         interim_s=agent.interim_s,
     )
 

@@ -21,6 +21,7 @@ from port_agents.agent import Agent
 from port_agents.call import Disconnect
 from port_agents.counters import Again, AgentCounters, Drop
 from port_agents.line_actions import LineState
+from port_agents.port_history import IN_VAIN_MIN
 from port_agents.spool import Spool
 
 __all__ = ["AgentMetrics", "new_counters"]
@@ -84,6 +85,24 @@ class AgentMetrics(Collector):
             "Calls that are over, by disconnect reason.",
             ["outcome"],
             [((reason.value,), counters.calls[reason]) for reason in Disconnect],
+        )
+        totals = [line.history.counters for line in lines]
+        yield counter(
+            "dialgate_agent_poor_calls_total",
+            "Calls that point at a bad line, by kind; one may be both silent and short.",
+            ["kind"],
+            [
+                (("unanswered",), sum(x.unanswered for x in totals)),
+                (("no carrier",), sum(x.no_carriers for x in totals)),
+                (("silent",), sum(x.silent for x in totals)),
+                (("short",), sum(x.short for x in totals)),
+            ],
+        )
+        yield gauge(
+            "dialgate_agent_ports_in_vain",
+            f"Ports whose last {IN_VAIN_MIN} answers or more led to no connection or not one byte.",
+            ["site"],
+            [((self._site,), sum(x.in_vain >= IN_VAIN_MIN for x in totals))],
         )
         yield counter(
             "dialgate_agent_modem_faults_total",

@@ -252,7 +252,6 @@ class Modem(ModemArming):
             case Step.ANSWER, Connect():
                 return self._answered(result, now)
             case Step.ANSWER, NoCall(code):
-                self.counters.no_carriers += 1
                 return self._lost(code, now)
             case Step.ANSWER, Error():
                 return self._lost(Raserror.ERROR_FROM_DEVICE.code, now)

@@ -157,8 +157,6 @@ class ModemCounters:
     """AT commands to an idle modem."""
     bounces: int = 0
     """Times that DCD was down for less than the debounce in a call."""
-    no_carriers: int = 0
-    """Answers that led to no connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,7 @@ from port_agents.line import Line
 from port_agents.line_actions import Action, Closure
 from port_agents.modem_actions import ModemState
 
-__all__ = ["ORDER_S_MAX", "Orders"]
-
-ORDER_S_MAX: Final = 15.0
-"""Time that a port has: a hang-up with its guard times, and the init commands."""
+__all__ = ["Orders"]
 
 _NOT_SUPPORTED: Final = Winerror.ERROR_NOT_SUPPORTED.code
 _CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
@@ -68,14 +65,20 @@ class Orders:
         lines: the ports by HPORT.
         perform: takes what a line wants done.
         transmit: takes COMMANDED messages.
+        timeout_s: how long a port may take over an order.
     """
 
     def __init__(
-        self, lines: Mapping[str, Line], perform: Perform, transmit: Callable[[Transmit], object]
+        self,
+        lines: Mapping[str, Line],
+        perform: Perform,
+        transmit: Callable[[Transmit], object],
+        timeout_s: float,
     ) -> None:
         self._lines = lines
         self._perform = perform
         self._transmit = transmit
+        self._timeout_s = timeout_s
         self._open: list[_Order] = []
 
     def order(self, session: int, command: Command, now: float) -> None:
@@ -138,7 +141,7 @@ class Orders:
         if command.act == "hangup":
             lines = [line for line in lines if line.call is not None]
         waiting = {line.settings.hport for line in lines}
-        order = _Order(command.id, session, now + ORDER_S_MAX, waiting, command.act)
+        order = _Order(command.id, session, now + self._timeout_s, waiting, command.act)
         if not order.waiting:
             self._answer(session, command.id, Raserror.ERROR_PORT_NOT_CONNECTED.code)
             return

@@ -43,8 +43,6 @@ __all__ = ["Port"]
 
 EARLY_BYTES_MAX: Final = 4096
 """What is kept of a caller's typing until his service is connected."""
-GRACE_S: Final = 1.0
-"""How long a service may take to end by itself."""
 
 _NO_CALL: Final = frozenset(
     {LineState.IDLE, LineState.DISABLED, LineState.FAULTED, LineState.QUARANTINED}
@@ -62,6 +60,7 @@ class Port(PortDevice):
         events: the agent.
         tasks: where services run.
         locks: where other programs' locks are; None: nowhere.
+        grace_s: how long a service may take to end by itself.
     """
 
     def __init__(
@@ -71,11 +70,14 @@ class Port(PortDevice):
         events: PortEvents,
         tasks: asyncio.TaskGroup,
         locks: LineLocks | None = None,
+        *,
+        grace_s: float = 1.0,
     ) -> None:
         super().__init__(settings, events, tasks, locks)
         self.bytes_lost = 0
         """Bytes that one side sent and the other had no room for."""
         self._services = services
+        self._grace_s = grace_s
         self._service: Service | None = None
         self._serving: asyncio.Task[str] | None = None
         self._service_over = asyncio.Event()
@@ -181,7 +183,7 @@ class Port(PortDevice):
             if self._flow is not None:
                 self._flow.end()
                 self._flow = None
-            if service is not None and not await service.stop(GRACE_S):
+            if service is not None and not await service.stop(self._grace_s):
                 log.error("service not gone", hport=self.hport, service=start.name)
             if isinstance(service, Direct):
                 self._events.passed_by(self.hport, service.passed)

@@ -1,7 +1,9 @@
 """What a port has been through: counters of its calls, and its last one.
 
 Pure.  What the modem counts is in `ModemCounters`; here is what only calls show, such as a modem
-that connects and then gives nothing.
+that connects and then gives nothing.  Prometheus gets the sums over all ports (`metrics`).
+
+Invariant: a call counts once, when it is over, in each kind that it is of.
 """
 
 from __future__ import annotations
@@ -9,13 +11,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from port_agents.call import Call
+from port_agents.call import Call, Disconnect
 from port_agents.modem_actions import InitAnswer, ModemCounters, ModemLines
 
-__all__ = ["PortHistory", "detail_of"]
+__all__ = ["IN_VAIN_MIN", "PortHistory", "detail_of"]
 
 SHORT_CALL_S: Final = 10.0
 """A call that was connected for less is short: many of them are a bad line or a scan."""
+IN_VAIN_MIN: Final = 5
+"""Calls in a row that a port answered in vain, so that somebody should look at its line."""
 ANSWERS_MAX: Final = 6
 """Answers of the modem that are told; the last ones."""
 TEXT_CHARS_MAX: Final = 64
@@ -30,10 +34,14 @@ class PortCounters:
     """Calls that rang or connected."""
     unanswered: int = 0
     """Calls that only rang."""
+    no_carriers: int = 0
+    """Calls that were answered and led to no connection."""
     silent: int = 0
     """Calls that were connected and gave not one byte."""
     short: int = 0
     """Calls that were connected for less than `SHORT_CALL_S`."""
+    in_vain: int = 0
+    """Calls in a row, up to the last, that were answered and gave no connection or no byte."""
 
 
 class PortHistory:
@@ -49,11 +57,20 @@ class PortHistory:
         self.last = call
         self.counters.calls += 1
         if call.connected_at is None:
-            self.counters.unanswered += 1
+            self._not_connected(call)
             return
-        self.counters.silent += not call.bytes_in
+        is_silent = call.bytes_in == 0  # None: nobody counted what a direct service moved.
+        self.counters.silent += is_silent
+        self.counters.in_vain = self.counters.in_vain + 1 if is_silent else 0
         ended_at = call.connected_at if call.ended_at is None else call.ended_at
         self.counters.short += ended_at - call.connected_at < SHORT_CALL_S
+
+    def _not_connected(self, call: Call) -> None:
+        if call.disconnect is Disconnect.NO_CONNECTION:
+            self.counters.no_carriers += 1
+            self.counters.in_vain += 1
+        else:
+            self.counters.unanswered += 1  # Which says nothing of who was not answered.
 
 
 def detail_of(

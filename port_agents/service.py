@@ -46,8 +46,9 @@ from port_agents.spool import Spool
 
 __all__ = ["main"]
 
-STOP_S: Final = 3.0
-"""How long an agent that is stopped at once waits for its ENDs to be answered."""
+STOP_S: Final = 2.0
+"""How long an agent that is stopped at once waits for its ENDs to be answered, on top of what
+services may take to end: only then are its calls recorded."""
 
 log = structlog.get_logger()
 
@@ -128,6 +129,7 @@ class Shell:
             [line_settings(settings, port) for port in agent.lines],
             new_counters(),
             new_id,
+            order_timeout_s=agent.order_timeout_s,
         )
         self._agent.restore(closures)
         keys = None if agent.insecure else settings.cluster.keys
@@ -135,7 +137,10 @@ class Shell:
         self._links.connect([*agent.brokers, *agent.local_brokers], self._agent, self.perform)
         locks = LineLocks(agent.locks) if agent.locks else None
         self._ports = {
-            port.hport: Port(port, settings.services, self, tasks, locks) for port in agent.lines
+            port.hport: Port(
+                port, settings.services, self, tasks, locks, grace_s=agent.service_stop_timeout_s
+            )
+            for port in agent.lines
         }
         self.metrics: Final = AgentMetrics(
             self._agent,
@@ -202,7 +207,7 @@ class Shell:
         """End all calls, and give workers and modems a moment to take note."""
         self.perform(self._agent.stop(time.monotonic()))
         try:
-            async with asyncio.timeout(STOP_S):
+            async with asyncio.timeout(self._settings.service_stop_timeout_s + STOP_S):
                 await self._finished.wait()
         except TimeoutError:
             log.warning("stopped before every END was answered")

@@ -12,8 +12,8 @@ from dialgate.text import printable
 
 __all__ = ["run"]
 
-ANSWER_S: Final = 30.0
-"""How long an agent may take: hanging up waits for the modem."""
+ANSWER_S: Final = 80.0
+"""How long the broker may take, which waits for the agent, which waits for the modem."""
 
 _DONE: Final = {
     "hangup": "hung up",

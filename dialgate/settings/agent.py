@@ -41,6 +41,15 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Speak without CURVE. Allowed with brokers on loopback addresses only."""
     dialog_max_s: Annotated[int, Meta(ge=1, le=3600)] = 600
     """The longest that one caller's authentication may take."""
+    last_word_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 2
+    """How long a hang-up waits for what the caller shall still read to leave. It is 512 bytes at
+    most, which take 17 s at 300 bit/s."""
+    service_stop_timeout_s: Annotated[int, Meta(ge=1, le=10)] = 1
+    """How long a service may take to end by itself when its caller has gone; then it is killed,
+    and with it all of its session. The port answers no call meanwhile."""
+    order_timeout_s: Annotated[int, Meta(ge=5, le=60)] = 15
+    """How long a port may take over an operator's order until it has failed: a hang-up with its
+    guard times, and the init commands."""
     refused_callers: Annotated[tuple[Glob, ...], Meta(max_length=1024)] = ()
     """Patterns of numbers that are not answered: it just rings, and the call is recorded as
     `number-refused`. Needs caller id, which comes behind the first ring: with `rings = 1`, set

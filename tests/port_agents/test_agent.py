@@ -46,7 +46,6 @@ from port_agents.line_actions import (
 )
 from port_agents.line_call import Stage
 from port_agents.modem_actions import ModemLines, ModemSettings, ModemState
-from port_agents.orders import ORDER_S_MAX
 from port_agents.record_sender import LoadRecords, MarkStored
 from tests.port_agents.dialog_bench import DISCONNECTED, NO_WORKER, W, code_text, new_counters
 from tests.port_agents.line_bench import SETTINGS
@@ -55,6 +54,7 @@ from tests.port_agents.test_brokers import weight
 
 STRANGER: Final = b"?" * 16
 WELCOME: Final = msgspec.structs.replace(BRISK, queue_timeout_ms=10_000)
+ORDER_S: Final = 7.0
 MODEM: Final = ModemSettings(init=("ATZ",), dcd="ignore")
 
 
@@ -72,6 +72,7 @@ class Bench:
             settings,
             self.counters,
             lambda: next(ids).to_bytes(16),
+            order_timeout_s=ORDER_S,
         )
         self.sessions: dict[str, int] = {}
         self.refuses = b""
@@ -523,7 +524,7 @@ def test_a_reset_of_a_port_whose_device_is_gone_says_so() -> None:
     bench = ready()
     bench.do(bench.agent.closed("oslo/1", "unplugged", bench.now))
     bench.command("reset")
-    bench.wait(ORDER_S_MAX)
+    bench.wait(ORDER_S)
 
     assert bench.take() == [f"s1: COMMANDED win:{Winerror.ERROR_DEVICE_NOT_CONNECTED}"]
 
@@ -644,7 +645,7 @@ def test_a_broker_that_is_lost_gets_no_answer_to_its_order() -> None:
     bench.command("hangup")
     bench.close("a")
     bench.take()
-    bench.wait(ORDER_S_MAX)
+    bench.wait(ORDER_S)
 
     assert "s1: COMMANDED 0" not in bench.take()
 

@@ -171,6 +171,17 @@ def test_the_hang_up_waits_two_seconds_for_the_last_word_at_most() -> None:
     assert not bench.far.is_online
 
 
+def test_the_wait_for_the_last_word_is_set_for_slow_lines() -> None:
+    bench = called(settings=replace(SETTINGS, last_word_timeout_s=17))
+    bench.drains = False
+    bench.refuse_user(message="no")
+
+    bench.wait(16.9)
+    assert bench.far.is_online
+    bench.wait(0.1)
+    assert not bench.far.is_online
+
+
 def test_what_was_sent_before_a_verdict_without_a_message_leaves_too() -> None:
     bench = called()
     bench.drains = False

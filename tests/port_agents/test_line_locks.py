@@ -18,6 +18,9 @@ from port_agents.line_locks import LineLocks
 def other() -> Iterator[int]:
     """Give the number of a living process."""
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        # The kernel lets a parent go on before it has given the child its new name.
+        while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+            assert process.poll() is None
         yield process.pid
         process.kill()
 

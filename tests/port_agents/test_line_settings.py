@@ -16,6 +16,15 @@ def modem_with(tmp_path: Path, *options: str) -> ModemSettings:
     return line_settings(settings, require(settings, "agent").lines[0]).modem
 
 
+def test_how_long_a_last_word_may_take_is_the_agents(tmp_path: Path) -> None:
+    agent = 'spool = "/var/lib/dialgate/spool.db"\n'
+    text = altered((agent, agent + "last_word_timeout_s = 17\n"))
+    settings = load(write(tmp_path, text))
+
+    for port in require(settings, "agent").lines:
+        assert line_settings(settings, port).last_word_timeout_s == 17
+
+
 def test_a_port_that_says_nothing_is_a_hayes_modem(tmp_path: Path) -> None:
     assert modem_with(tmp_path).init == ("ATZ", "ATE0Q0V1X4&C1&D2S0=0")
 

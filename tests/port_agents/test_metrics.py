@@ -20,6 +20,8 @@ from tests.port_agents.line_bench import SETTINGS
 async def shown(directory: Path) -> str:
     counters = new_counters()
     agent = Agent(Brokers("oslo-1", ["a"]), [SETTINGS], counters, lambda: bytes(16))
+    history = agent.lines[SETTINGS.hport].history.counters
+    history.no_carriers, history.short, history.in_vain = 4, 9, 5
     counters.drops[Drop.NO_DIALOG] += 3
     counters.begin_to_prompt.observe(0.003)
     counters.local_admissions += 2
@@ -48,6 +50,10 @@ async def test_what_was_counted_is_shown(tmp_path: Path) -> None:
     text = await shown(tmp_path)
 
     assert 'dialgate_agent_drops_total{reason="dialog not open here"} 3.0' in text
+    assert 'dialgate_agent_poor_calls_total{kind="unanswered"} 0.0' in text
+    assert 'dialgate_agent_poor_calls_total{kind="no carrier"} 4.0' in text
+    assert 'dialgate_agent_poor_calls_total{kind="short"} 9.0' in text
+    assert 'dialgate_agent_ports_in_vain{site="oslo"} 1.0' in text
     assert "dialgate_agent_begin_to_prompt_seconds_count 1.0" in text
     assert "dialgate_agent_bytes_lost_total 7.0" in text
     assert "dialgate_agent_home 0.0" in text

@@ -123,6 +123,7 @@ class Bench:
         directory: Path,
         tasks: asyncio.TaskGroup,
         locks: LineLocks | None = None,
+        grace_s: float = 1.0,
         **settings: Any,
     ) -> None:
         self.agent = Agent()
@@ -136,6 +137,7 @@ class Bench:
             self.agent,
             tasks,
             locks,
+            grace_s=grace_s,
         )
 
     def plug_in(self) -> None:
@@ -318,6 +320,29 @@ async def test_a_service_that_is_stopped_while_it_starts_is_told_of(tmp_path: Pa
         await bench.agent.until(lambda: bool(bench.told("ended")))
 
         assert bench.told("ended") == [("ended", "oslo/1", "")]
+
+
+@pytest.mark.parametrize(("grace_s", "ended_by_itself"), [(60.0, True), (0.0, False)])
+async def test_a_service_has_its_time_to_end_by_itself_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace_s: float, ended_by_itself: bool
+) -> None:
+    """Told to go, it waits for a word, which nobody says before the other one is gone."""
+    fifo, note = tmp_path / "fifo", tmp_path / "note"
+    os.mkfifo(fifo)
+    talk = os.open(fifo, os.O_RDWR)
+    goes = f'trap "" HUP; read x <{fifo}; touch {note}; exit'
+    stubborn = ("/bin/sh", "-c", f"trap '{goes}' HUP; echo up; read x")
+    monkeypatch.setitem(SERVICES, "stubborn", ServiceSettings(command=stubborn))
+    async with running(tmp_path, grace_s=grace_s) as bench:
+        await bench.call("stubborn")
+        await bench.agent.until(lambda: b"up" in bench.agent.said)
+        bench.port.do(StopService())
+        if ended_by_itself:
+            os.write(talk, b"go\n")
+        await bench.agent.until(lambda: bool(bench.told("ended")))
+    os.close(talk)
+
+    assert note.exists() == ended_by_itself
 
 
 async def test_records_are_passed_on_and_states_change_the_watch(tmp_path: Path) -> None:
