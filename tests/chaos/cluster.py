@@ -15,7 +15,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,7 +30,7 @@ from dialgate.users import add_user
 from tests.chaos.network import Cable
 from tests.chaos.proxy import Link
 from tests.chaos.volume import Volume
-from tests.integration.processes import PROJECT, free_port
+from tests.integration.processes import PROJECT, free_port, free_ports
 
 NOT_STARTED: Final = 1
 """Exit status of a program that can't have what it needs; its last line says what."""
@@ -164,7 +163,7 @@ class Cluster:
         self.history: Final = directory / "services.jsonl"
         self.http: aiohttp.ClientSession
         self._code = code
-        self._dial = free_range(size.agents * size.lines)
+        self._dial = free_ports(size.agents * size.lines) - 1
 
     def of(self, role: str) -> list[Program]:
         """Return the programs of a role."""
@@ -389,13 +388,3 @@ _POLICY: Final = """
             place_tries = 1000
             user_tries = 100000
 """
-
-
-def free_range(count: int) -> int:
-    """Return a TCP port of 127.0.0.1 after which `count` are free at the moment."""
-    while True:
-        base = free_port()
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for number in range(base + 1, base + count + 1):
-                stack.enter_context(socket.socket()).bind((LOCAL, number))
-            return base

@@ -35,29 +35,48 @@ STDERR_CHARS_SHOWN: Final = 4000
 _SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
-_HALVES: Final = {"gw0": (10_000, 21_000), "gw1": (21_000, 32_000)}
-"""Where each of the processes that run tests at the same time takes ports: below those that the
-system gives to others meanwhile."""
+class _Ports:
+    """Hands out TCP ports of 127.0.0.1, in turn: one that was given away may not be bound yet.
+
+    Processes that run tests at the same time have a half each, below the ports that the system
+    gives to others meanwhile.
+    """
+
+    HALVES: Final = {"gw0": (10_000, 21_000), "gw1": (21_000, 32_000)}
+
+    def __init__(self) -> None:
+        process = os.environ.get("PYTEST_XDIST_WORKER", "")
+        self._lowest, self._end = self.HALVES.get(process, (10_000, 32_000))
+        self._next = random.randrange(self._lowest, self._end)
+
+    def take(self, count: int) -> int:
+        """Return the first of `count` ports in a row that nobody listens on."""
+        while True:
+            first = self._next
+            if first + count > self._end:
+                first = self._lowest
+            self._next = first + count
+            with ExitStack() as stack:
+                try:
+                    for port in range(first, first + count):
+                        probe = stack.enter_context(socket.socket())
+                        probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            return first
+
+
+_ports: Final = _Ports()
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on at the moment."""
+    """Return a TCP port of 127.0.0.1 that nobody listens on, and that nobody else was told of."""
     return free_ports(1)
 
 
 def free_ports(count: int) -> int:
-    """Return the first of `count` TCP ports of 127.0.0.1 in a row that nobody listens on."""
-    lowest, highest = _HALVES.get(os.environ.get("PYTEST_XDIST_WORKER", ""), (10_000, 32_000))
-    while True:
-        first = random.randrange(lowest, highest - count)
-        with ExitStack() as stack:
-            try:
-                for port in range(first, first + count):
-                    probe = stack.enter_context(socket.socket())
-                    probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return first
+    """Return the first of `count` such ports in a row."""
+    return _ports.take(count)
 
 
 def dialgate(

@@ -27,6 +27,7 @@ from tests.integration.processes import (
     Program,
     dialgate,
     free_port,
+    free_ports,
     running,
     running_broker,
     running_worker,
@@ -50,7 +51,7 @@ class Site:
         """Ends what is started in the tests when the module is over."""
         self.broker = broker
         self.workers = workers
-        self.dial = free_port()
+        self.dial = free_ports(LINES) - 1
         self.http = f"127.0.0.1:{free_port()}"
         self.agent: Program
 

@@ -10,7 +10,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import termios
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from random import Random
 import pytest
 
 from port_agents.callers import Behaviour, Outcome, Screen, User, call
-from tests.integration.processes import DIALGATE, PROJECT, dialgate, wait_until
+from tests.integration.processes import DIALGATE, PROJECT, dialgate, free_ports, wait_until
 
 START_S = 40.0
 ARMED_S = 3.0
@@ -32,7 +31,7 @@ class Demo:
     """A running demo, and what it has printed."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
-        self.base_port = free_range(PORTS)
+        self.base_port = free_ports(PORTS) - 1
         self.temporary = directory
         self._output = directory / "output"
         with self._output.open("wb") as output:
@@ -77,19 +76,6 @@ def running_demo(directory: Path, *arguments: str) -> Iterator[Demo]:
         demo.process.send_signal(signal.SIGINT)
         demo.process.send_signal(signal.SIGTERM)
         demo.process.wait(10.0)
-
-
-def free_range(count: int) -> int:
-    """Return a port behind which `count` are free at the moment."""
-    for base in range(20_000 + os.getpid() % 10_000, 60_000, count + 1):
-        try:
-            for port in range(base + 1, base + count + 1):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no free ports")
 
 
 def processes_of(directory: Path) -> list[str]:
@@ -238,7 +224,7 @@ def test_it_ends_by_itself_after_the_seconds_asked_for(tmp_path: Path) -> None:
 def test_on_a_terminal_it_shows_a_table(tmp_path: Path) -> None:
     screen, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (40, 100))
-    base_port = free_range(PORTS)
+    base_port = free_ports(PORTS) - 1
     program = subprocess.Popen(
         [
             *(*DIALGATE, "demo", "--ports", str(PORTS), "--seconds", "1"),

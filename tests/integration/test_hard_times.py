@@ -77,7 +77,7 @@ async def _all_workers_are_there(cluster: Cluster) -> None:
 
 async def test_an_agent_moves_on_from_a_healthy_broker_without_workers(cluster: Cluster) -> None:
     first, last = cluster.agent_order()
-    assert cluster.home() == first
+    await until(lambda: cluster.home() == first, "the agent's being at home", 10.0)
     async with cluster.call() as caller:
         await caller.sees(b"login: ", QUEUE_S + 3.0)
         await until(lambda: cluster.home() == last, "the agent's moving")

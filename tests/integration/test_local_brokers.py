@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Final
 
 import pytest
@@ -72,9 +73,10 @@ async def test_callers_get_in_while_the_site_is_cut_off_and_the_agent_returns_af
 ) -> None:
     """One by a break-glass account of the site's, one as a user that was copied there."""
     agent = cluster.agent
-    async with cluster.call(1) as caller:
+    async with AsyncExitStack() as calls:
         send_to_centre(cluster, signal.SIGSTOP)
         try:
+            caller = await calls.enter_async_context(cluster.call(1))
             await caller.sees(b"login: ", CUT_S)
             await log_in(caller, b"glass", b"hammer")
             await caller.sees(b"the console")
@@ -89,7 +91,7 @@ async def test_callers_get_in_while_the_site_is_cut_off_and_the_agent_returns_af
         await until(
             lambda: agent.metric("dialgate_agent_home_local") == 0, "the agent's return", BACK_S
         )
-        assert cluster.home() == "centre"
+        await until(lambda: cluster.home() == "centre", "the agent's being at home")
         await caller.types(b"1")
         await caller.sees(b"<1>")
     await until(lambda: cluster.idle_lines() == 2, "the lines' being ready")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -25,6 +24,7 @@ from tests.integration.processes import (
     Program,
     dialgate,
     free_port,
+    free_ports,
     running,
     running_broker,
     running_worker,
@@ -56,24 +56,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(directory, broker, stack.enter_context(console()))
 
 
-def free_row(number: int) -> range:
-    """Return so many neighbouring TCP ports that are free, below those that clients get."""
-    for first in range(20_000 + os.getpid() % 100 * 100, 32_000, number):
-        with ExitStack() as stack:
-            try:
-                for port in range(first, first + number):
-                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            except OSError:
-                continue
-            return range(first, first + number)
-    raise AssertionError("no row of free ports")
-
-
 class Ser2net:
     """The real one: each of its ports leads to a line of the simulated server behind it."""
 
     def __init__(self, directory: Path, devices: Sequence[str]) -> None:
-        self.ports = free_row(len(devices))
+        first = free_ports(len(devices))
+        self.ports = range(first, first + len(devices))
         self._directory = directory
         self._process: asyncio.subprocess.Process | None = None
         lines = ["%YAML 1.1", "---"]
