@@ -36,7 +36,8 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Label = ""
     """What logs and `dialgate policy explain` call it. Empty: its number in the file."""
     preset: Literal["", "rfc2196", "nist", "pci", "nerc"] = ""
-    """Defaults that a text asks for: see [policy.md](policy.md#presets). Keys given here win."""
+    """Defaults that a text asks for, here and in `[lockout]` and `[passwords]`: see
+    [policy.md](policy.md#presets). Keys that the file gives win."""
     sites: Patterns256 = ("*",)
     """Patterns of sites."""
     ports: Patterns256 = ("*",)

@@ -12,6 +12,7 @@ from dialgate.settings.findings import Findings, spell
 from dialgate.settings.locator import Path
 from dialgate.settings.names import check_name
 from dialgate.settings.policies import PolicySettings
+from dialgate.settings.presets import SHARED, is_looser
 
 __all__ = ["check_policies"]
 
@@ -39,10 +40,22 @@ def check_policies(settings: Settings, findings: Findings) -> None:
             what = f'"{policy.preset}" asks for a second factor ({text}), and the chain has one'
             mend = 'add one and chain = "all", unless the authenticator asks for both'
             findings.warning((*path, "preset"), what, mend)
+    _check_shared(settings, findings)
     _check_reach(settings, findings)
     if settings.worker is not None and not settings.policies:
         what = "is missing, so every caller would be turned away"
         findings.fault(("policies",), what, "add a [[policies]] table")
+
+
+def _check_shared(settings: Settings, findings: Findings) -> None:
+    """Warn of keys for every user that allow more than the preset of a policy asks."""
+    for preset in dict.fromkeys(policy.preset for policy in settings.policies):
+        for table, numbers in SHARED.get(preset, {}).items():
+            for key, wanted in numbers.items():
+                value = getattr(getattr(settings, table), key)
+                if is_looser(key, value, wanted):
+                    what = f'is {value}, and a policy\'s preset "{preset}" asks for {wanted}'
+                    findings.warning((table, key), what, "remove the key, or the preset")
 
 
 def _check_hours(policy: PolicySettings, path: Path, findings: Findings) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from dialgate.errors import ConfigError
 from dialgate.settings import PolicySettings, inspect, load
-from dialgate.settings.presets import PRESETS
+from dialgate.settings.presets import PRESETS, SHARED
 from tests.dialgate.sample import altered, write
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "policy.md").read_text()
@@ -51,6 +51,57 @@ def test_what_the_policy_says_itself_wins_over_its_preset(tmp_path: Path, preset
     assert (policy.tries, policy.idle_timeout_s, policy.retry_delay_s) == (7, 77, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("presets", "lockout", "passwords"),
+    [
+        pytest.param(["rfc2196"], (20, 60, 7_776_000), (8, 1), id="RFC 2196: none"),
+        pytest.param(["nist"], (20, 60, 7_776_000), (8, 1), id="NIST: the defaults are stricter"),
+        pytest.param(["pci"], (10, 1800, 0), (12, 4), id="PCI DSS"),
+        pytest.param(["nerc"], (20, 60, 7_776_000), (8, 3), id="NERC CIP"),
+        pytest.param(["nerc", "pci", "nist"], (10, 1800, 0), (12, 4), id="the strictest of all"),
+    ],
+)
+def test_what_a_text_asks_of_every_user_comes_with_its_preset(
+    tmp_path: Path,
+    presets: list[str],
+    lockout: tuple[int, int, int],
+    passwords: tuple[int, int],
+) -> None:
+    policies = "".join(
+        f'[[policies]]\npreset = "{preset}"\nauthenticators = ["local"]\n' for preset in presets
+    )
+
+    settings = load(write(tmp_path, altered(("[[policies]]", f"{policies}[[policies]]"))))
+
+    found = settings.lockout
+    assert (found.user_tries, found.wait_s, found.number_known_s) == lockout
+    assert (settings.passwords.length_min, settings.passwords.classes_min) == passwords
+
+
+def test_what_the_file_says_of_every_user_wins_over_a_preset_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    own = "\n[lockout]\nuser_tries = 50\n[passwords]\nlength_min = 14\nclasses_min = 2\n"
+    text = altered(("tries = 3", 'preset = "pci"')) + own
+
+    file = write(tmp_path, text)
+    settings, (_, warnings) = load(file), inspect(file)
+
+    assert (settings.lockout.user_tries, settings.lockout.wait_s) == (50, 1800)
+    assert (settings.passwords.length_min, settings.passwords.classes_min) == (14, 2)
+    said = [str(warning).partition(": ")[2] for warning in warnings]
+    assert said[1:] == [
+        (
+            'lockout.user_tries: is 50, and a policy\'s preset "pci" asks for 10: '
+            "remove the key, or the preset"
+        ),
+        (
+            'passwords.classes_min: is 2, and a policy\'s preset "pci" asks for 4: '
+            "remove the key, or the preset"
+        ),
+    ]
+
+
 def test_an_unknown_preset_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'preset: is \'iso\': write "" or "rfc2196" or "nist"'):
         policy_with(tmp_path, 'preset = "iso"')
@@ -58,11 +109,12 @@ def test_an_unknown_preset_is_a_fault(tmp_path: Path) -> None:
 
 def test_every_number_of_every_preset_is_on_the_page() -> None:
     section = PAGE.partition("## Presets")[2].partition("\n## ")[0]
-    rows = set(re.findall(r"^\| `(\w+)` \| `(\w+) = ([\d.]+)` \|", section, re.MULTILINE))
+    pattern = r"^\| `(\w+)` \| `(?:\[(\w+)\] )?(\w+) = ([\d.]+)` \|"
 
-    assert rows == {
-        (preset, key, f"{value:g}")
-        for preset, keys in PRESETS.items()
+    assert set(re.findall(pattern, section, re.MULTILINE)) == {
+        (preset, table, key, f"{value:g}")
+        for preset in PRESETS
+        for table, keys in {"": PRESETS[preset], **SHARED.get(preset, {})}.items()
         for key, value in keys.items()
     }
 
