@@ -80,10 +80,14 @@ class Cluster:
         brokers: Sequence[Broker] = (),
         *,
         state: str = "state.db",
+        policy: str = _POLICY,
         command: Sequence[str | Path] = (),
         **settings: Any,
     ) -> Program:
-        """Start a worker, or start it again; it is `ready` once it has a session."""
+        """Start a worker, or start it again; it is `ready` once it has a session.
+
+        `state` is a URL, or the name of a file.
+        """
         config = self.directory / name / "worker.toml"
         if not config.exists():
             config.parent.mkdir()
@@ -94,10 +98,10 @@ class Cluster:
                 "insecure": True,
                 **settings,
             }
+            url = state if "://" in state else f"sqlite:///{self.directory}/{state}"
             config.write_text(
-                f'[cluster]\nkeys = "{self.directory}/keys"\n'
-                f'state = "sqlite:///{self.directory}/{state}"\n'
-                f"[worker]\n{_lines(table)}{_POLICY}"
+                f'[cluster]\nkeys = "{self.directory}/keys"\nstate = "{url}"\n'
+                f"[worker]\n{_lines(table)}{policy}"
             )
         http = str(_value(config, "http"))
         program = Program("worker", config, http, command)

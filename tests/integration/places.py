@@ -39,6 +39,15 @@ class Caller:
                 self.screen += data
         self.screen = self.screen.partition(text)[2]
 
+    async def sees_one_of(self, *texts: bytes, patience_s: float = 10.0) -> bytes:
+        """Wait until one of `texts` stands on the screen, and return it."""
+        async with asyncio.timeout(patience_s):
+            while not (seen := [text for text in texts if text in self.screen]):
+                data = await self._reader.read(1000)
+                assert data, f"hung up, and the screen shows {self.screen!r}"
+                self.screen += data
+        return seen[0]
+
     async def is_asked_for(self, text: bytes, *, else_for: bytes, patience_s: float = 10.0) -> bool:
         """Wait until either prompt ends the screen, and clear it; return whether it is `text`."""
         async with asyncio.timeout(patience_s):
