@@ -55,9 +55,13 @@ class ServedLine:
         """What the caller has seen."""
         self.commands: list[bytes] = []
         """Subnegotiations of COM-PORT-OPTION, as they came."""
+        self.commanded_at: list[float] = []
+        """When each of them came."""
         self.heard = b""
         """What the client sent down the line."""
         self.connections = 0
+        self.is_wedged = False
+        """Whether the modem says nothing until its line is opened anew."""
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
@@ -71,6 +75,8 @@ class ServedLine:
 
     def connected(self, transport: asyncio.Transport) -> None:
         self.connections += 1
+        if self.is_wedged and self.connections > 1:
+            self.is_wedged = self.modem.faults.silent = False
         self._transport = transport
         self._buffer.clear()
         if self.banner:
@@ -115,6 +121,7 @@ class ServedLine:
 
     def _ordered(self, command: bytes) -> None:
         self.commands.append(command)
+        self.commanded_at.append(self._loop.time())
         if self.acknowledges:
             self.send(b"\xff\xfa\x2c" + bytes([command[0] + 100]) + command[1:] + b"\xff\xf0")
         if command in {b"\x05\x08", b"\x05\x09"}:
@@ -144,6 +151,10 @@ class ServedLine:
             changed = ((bits ^ self._told) >> 4) & 0x0F
             self._told = bits
             self.send(b"\xff\xfa\x2c\x6b" + bytes([bits | changed]) + b"\xff\xf0")
+
+    def wedge(self) -> None:
+        """Say nothing until the line is opened anew."""
+        self.is_wedged = self.modem.faults.silent = True
 
     def strap_dcd(self, dcd: bool | None) -> None:
         """Hold DCD high or low, or let the modem have it."""
