@@ -157,7 +157,8 @@ class Board:
                 {} if each.detail is UNSET else each.detail,
             )
             known[each.hport] = line
-            self._changed("line", line.fields(now))
+            if self._is_watched:
+                self._changed("line", line.fields(now))
         if complete and agent.listed is not None:
             for hport in known.keys() - agent.listed:
                 self._show_unknown(known.pop(hport), agent, "not configured any more", now)

@@ -42,7 +42,8 @@ NOT_FIRST: Final = Winerror.ERROR_ALREADY_EXISTS.code
 HELLO: Final = int(Verb.HELLO)
 
 LIVENESS_FRACTION: Final = 0.1
-"""In heartbeats: sessions are looked through at most this often, however many there are."""
+"""In heartbeats: how much later than the first is due sessions are looked through, so at most that
+often.  A peer whose own PING is on its way is then spared ours."""
 
 
 class _Known(NamedTuple):
@@ -326,14 +327,16 @@ class Registry:
                 if now >= session.sent_at + heartbeat_s:
                     self.post.send(session, encode(Verb.PING, Ping(sent_ms=int(now * 1000))))
                 look_at = min(look_at, session.sent_at + heartbeat_s, session.heard_at + silence_s)
-        self._look_at = max(look_at, now + LIVENESS_FRACTION * heartbeat_s)
+        self._look_at = look_at + LIVENESS_FRACTION * heartbeat_s
         if not any(self.sessions.values()):
             self._look_at = math.inf
 
     def deadline(self) -> float:
         """Return when `tick` is next of use; `math.inf` if never."""
-        asked = (newcomer.asked_at for newcomer in self._newcomers.values())
-        return min(self._look_at, min(asked, default=math.inf) + self._heartbeat_s)
+        if not self._newcomers:
+            return self._look_at
+        asked = min(newcomer.asked_at for newcomer in self._newcomers.values())
+        return min(self._look_at, asked + self._heartbeat_s)
 
 
 def _check_right(right: Right | Revoked | None, role: Role, name: str, site: str) -> None:

@@ -1,4 +1,4 @@
-"""Enums for hot paths: CPython 3.11 finds a member, and hashes it, by running Python code.
+"""Enums for hot paths: CPython 3.11 finds, hashes and evaluates a member by running Python code.
 
 0.2 µs each does not matter once, but every message of a dialog asks for a dozen.  From 3.12 on the
 interpreter does by itself what `direct_members` does here.
@@ -7,6 +7,7 @@ interpreter does by itself what `direct_members` does here.
 from __future__ import annotations
 
 from enum import Enum
+from operator import attrgetter
 from typing import TypeVar
 
 __all__ = ["direct_members"]
@@ -15,12 +16,13 @@ _E = TypeVar("_E", bound=type[Enum])
 
 
 def direct_members(enum: _E) -> _E:
-    """Make the members of `enum` plain attributes of it, and hash them without running Python.
+    """Make members plain attributes, and hash them and tell their values without running Python.
 
     A member that is no int or str is hashed by its identity, by which it is compared anyway.
     """
     for name, member in enum.__members__.items():
         type.__setattr__(enum, name, member)
+    enum.value = property(attrgetter("_value_"))  # type: ignore[assignment,method-assign]
     if not issubclass(enum, int | str):
         enum.__hash__ = object.__hash__  # type: ignore[method-assign]
     return enum

@@ -164,7 +164,7 @@ class PeerSession:
 
     def connected(self) -> bool:
         """Whether the shell should hold a socket."""
-        return self.state in {SessionState.GREETING, SessionState.OPEN}
+        return self.state is SessionState.OPEN or self.state is SessionState.GREETING
 
     def start(self, now: float) -> None:
         """Begin to open sessions; without effect on a link that does."""
@@ -211,13 +211,14 @@ class PeerSession:
         messages, fault = decode_frame(frame)
         if fault:
             self._drop(fault)
-        if self.state is SessionState.OPEN and all(m[1] is not None for m in messages):
+        if self.state is SessionState.OPEN:
             # The hot path: nothing but dialogs, and nothing for this module to do.
             accepted = self._accepted
-            dialogs: list[SessionEvent] = [m for m in messages if m[0] in accepted]
-            if len(dialogs) != len(messages):
-                self._drop("unexpected verb")
-            return dialogs
+            dialogs: list[SessionEvent] = [
+                m for m in messages if m[1] is not None and m[0] in accepted
+            ]
+            if len(dialogs) == len(messages):
+                return dialogs
         events: list[SessionEvent] = []
         for message in messages:
             events.extend(self._handle(message, now))

@@ -11,7 +11,6 @@ lines, but those that concern all of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
@@ -180,9 +179,10 @@ class Agent(PortInputs):
 
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""
-        offers = min((until for until, _ in self._offers.values()), default=math.inf)
         links = min(self.brokers.deadline(), self.records.deadline())
-        return min(self._timers.next(), self._orders.deadline(), links, offers)
+        if self._offers:
+            links = min(links, *(until for until, _ in self._offers.values()))
+        return min(self._timers.next(), self._orders.deadline(), links)
 
     # Messages.
 
@@ -286,14 +286,14 @@ class Agent(PortInputs):
         for action in actions:
             match action:
                 case Transmit():
-                    self._emit(action)
+                    self._actions.append(action)
                 case Unserved():
                     unserved = action
                 case LineChanged():
-                    self._emit(OnPort(line.settings.hport, action))
+                    self._actions.append(OnPort(line.settings.hport, action))
                     self._report([line], now)
                 case _:
-                    self._emit(OnPort(line.settings.hport, action))
+                    self._actions.append(OnPort(line.settings.hport, action))
         self._track(line)
         self._timers.set(line, line.deadline())
         self._orders.line_settled(line)
@@ -321,7 +321,7 @@ class Agent(PortInputs):
 
     def _done(self, now: float, wanted: Iterable[Action] = ()) -> list[Action]:
         """Return what this input leads to, behind it what became of sessions that nothing needs."""
-        self._emit(*wanted)
+        self._actions += wanted
         if len(self.brokers.links) > 1:
             sessions = [line.dialog.session for line in self._open if line.dialog is not None]
             links = [self.brokers.link_of(x) for x in sessions if x is not None]
@@ -334,6 +334,6 @@ class Agent(PortInputs):
         home = self.brokers.home
         # What a site's own broker stores is not in the cluster's state: the records wait for it.
         session = None if home is None or home.is_local else home.session
-        self._emit(*self.records.use(session))
+        self._actions += self.records.use(session)
         actions, self._actions = self._actions, []
         return actions

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from dialgate.session import CloseLink, OpenLink, Transmit
 from port_agents.line_actions import Action as LineAction
 from port_agents.record_sender import LoadRecords, MarkStored
@@ -17,8 +19,7 @@ from port_agents.record_sender import LoadRecords, MarkStored
 __all__ = ["Action", "Finished", "OnPort"]
 
 
-@dataclass(frozen=True, slots=True)
-class OnPort:
+class OnPort(Struct, frozen=True, gc=False):
     """Perform `action` on the port `hport`."""
 
     hport: str

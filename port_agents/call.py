@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from dialgate.codes import NO_ERROR, Code, Raserror
+from dialgate.enums import direct_members
 from dialgate.wire.record import STEPS_MAX
 from port_agents.dialog_actions import Verdict
 from port_agents.modem_actions import Caller
@@ -31,6 +32,7 @@ STEPS_FIRST: Final = STEPS_MAX // 2
 """Of more steps than a record tells, so many of the first are kept, and the rest of the last."""
 
 
+@direct_members
 class Disconnect(StrEnum):
     """Why a call is over: a closed set, fit for records and labels."""
 
@@ -62,6 +64,7 @@ class Disconnect(StrEnum):
     """The agent was killed, or its machine; its next start says so of the calls it then had."""
 
 
+@direct_members
 class Happening(StrEnum):
     """What can happen in a call, for those who look at it later: a closed set."""
 

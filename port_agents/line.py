@@ -272,16 +272,18 @@ class Line(LineCall):
 
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""
-        terminal = self.terminal.deadline()
-        return min(
-            self.modem.deadline(),
-            math.inf if terminal is None else terminal,
-            math.inf if self.dialog is None else self.dialog.deadline(),
-            math.inf if self._stay is None else self._stay.deadline(),
-            self._hang_up_at,
-            self._busy_at(),
-            self._silent_at,
-        )
+        due = min(self.modem.deadline(), self._hang_up_at)
+        if (terminal := self.terminal.deadline()) is not None:
+            due = min(due, terminal)
+        if self.dialog is not None:
+            due = min(due, self.dialog.deadline())
+        if self._stay is not None:
+            due = min(due, self._stay.deadline())
+        if self.settings.when_down == "busy":
+            due = min(due, self._busy_at())
+        if self.settings.silence_timeout_s:
+            due = min(due, self._silent_at)
+        return due
 
     @property
     def _silent_at(self) -> float:

@@ -6,12 +6,15 @@ Invariant: every step has one state that observers are told, and only one.
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
+from dialgate.enums import direct_members
 from port_agents.modem_actions import ModemState
 
 __all__ = ["Step"]
 
 
+@direct_members
 class Step(Enum):
     """What is being waited for; finer than `ModemState`."""
 
@@ -58,22 +61,30 @@ class Step(Enum):
     @property
     def state(self) -> ModemState:
         """What observers are told of this step."""
-        match self:
-            case Step.SETTLE | Step.INIT:
-                return ModemState.INITIALISING
-            case Step.IDLE | Step.PROBE:
-                return ModemState.IDLE
-            case Step.RINGING | Step.CALLER_ID:
-                return ModemState.RINGING
-            case Step.ANSWER | Step.CARRIER:
-                return ModemState.ANSWERING
-            case Step.DATA | Step.BOUNCE:
-                return ModemState.CONNECTED
-            case Step.DTR_LOW | Step.DCD_FALL | Step.GUARD | Step.ESCAPE | Step.ON_HOOK:
-                return ModemState.HANGING_UP
-            case Step.GOING_OFF | Step.OFF_HOOK:
-                return ModemState.OFF_HOOK
-            case Step.FAULTED | Step.HOOK:
-                return ModemState.FAULTED
-            case Step.CLOSED | Step.QUARANTINED:
-                return ModemState[self.name]
+        return _STATES[self]
+
+
+_STATES: Final = {
+    Step.CLOSED: ModemState.CLOSED,
+    Step.SETTLE: ModemState.INITIALISING,
+    Step.INIT: ModemState.INITIALISING,
+    Step.IDLE: ModemState.IDLE,
+    Step.PROBE: ModemState.IDLE,
+    Step.RINGING: ModemState.RINGING,
+    Step.CALLER_ID: ModemState.RINGING,
+    Step.ANSWER: ModemState.ANSWERING,
+    Step.CARRIER: ModemState.ANSWERING,
+    Step.DATA: ModemState.CONNECTED,
+    Step.BOUNCE: ModemState.CONNECTED,
+    Step.DTR_LOW: ModemState.HANGING_UP,
+    Step.DCD_FALL: ModemState.HANGING_UP,
+    Step.GUARD: ModemState.HANGING_UP,
+    Step.ESCAPE: ModemState.HANGING_UP,
+    Step.ON_HOOK: ModemState.HANGING_UP,
+    Step.GOING_OFF: ModemState.OFF_HOOK,
+    Step.OFF_HOOK: ModemState.OFF_HOOK,
+    Step.FAULTED: ModemState.FAULTED,
+    Step.HOOK: ModemState.FAULTED,
+    Step.QUARANTINED: ModemState.QUARANTINED,
+}
+assert _STATES.keys() == set(Step)

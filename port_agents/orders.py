@@ -130,7 +130,7 @@ class Orders:
 
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""
-        return min((x.due for x in self._open), default=math.inf)
+        return min(x.due for x in self._open) if self._open else math.inf
 
     def _targets(self, hport: str) -> list[Line]:
         if not hport:

@@ -8,7 +8,7 @@ Invariant: a call counts once, when it is over, in each kind that it is of.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from port_agents.call import Call, Disconnect
@@ -42,6 +42,12 @@ class PortCounters:
     """Calls that were connected for less than `SHORT_CALL_S`."""
     in_vain: int = 0
     """Calls in a row, up to the last, that were answered and gave no connection or no byte."""
+
+
+_LINES: Final = [x.name for x in fields(ModemLines)]
+_CALLS: Final = [x.name for x in fields(PortCounters)]
+_MODEM: Final = [x.name for x in fields(ModemCounters)]
+"""Names of what is told with every change of a port; `asdict` would copy each value deeply."""
 
 
 class PortHistory:
@@ -82,7 +88,7 @@ def detail_of(
 ) -> dict[str, Any]:
     """Return what people are told of a port beyond its state, in bounded size."""
     return {
-        "modem_lines": None if lines is None else asdict(lines),
+        "modem_lines": None if lines is None else {x: getattr(lines, x) for x in _LINES},
         "init_answers": [
             {
                 "command": answer.command[:TEXT_CHARS_MAX],
@@ -91,7 +97,10 @@ def detail_of(
             }
             for answer in answers[-ANSWERS_MAX:]
         ],
-        "counters": {**asdict(history.counters), **asdict(counters)},
+        "counters": {
+            **{x: getattr(history.counters, x) for x in _CALLS},
+            **{x: getattr(counters, x) for x in _MODEM},
+        },
         "last_call": None if history.last is None else _told(history.last, now),
     }
 

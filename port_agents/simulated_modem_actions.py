@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 __all__ = [
     "CallAnswered",
     "CallDropped",
@@ -62,32 +64,27 @@ class SimulatedModemSettings:
     """Time between the answer and CONNECT."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToDte:
+class ToDte(Struct, frozen=True, gc=False):
     """Bytes for the computer."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ToCaller:
+class ToCaller(Struct, frozen=True, gc=False):
     """Bytes for the far caller."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CallAnswered:
+class CallAnswered(Struct, frozen=True, gc=False):
     """The carrier is up and CONNECT was said: the caller's bytes pass from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallDropped:
+class CallDropped(Struct, frozen=True, gc=False):
     """The modem has hung up on the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinesChanged:
+class LinesChanged(Struct, frozen=True, gc=False):
     """The modem lines, whenever one changes."""
 
     dcd: bool

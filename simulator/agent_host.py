@@ -182,13 +182,19 @@ class AgentHost(Peer):
 
     def deadline(self, *, anew: bool = False) -> float:
         """Return when a link or the core is due."""
-        return min(super().deadline(anew=anew), self.core.deadline())
+        links, core = super().deadline(anew=anew), self.core.deadline()
+        return min(core, links)
 
     def tick(self) -> None:
         """Do what time asks for."""
         super().tick()
         if self.core.deadline() <= self.timeline.now:
             self._perform(self.core.tick(self.timeline.now))
+
+    def look(self) -> None:
+        """Let the world look at the ports that the turn was about."""
+        if self.touched:
+            self.world.turned(self)
 
     def kill(self) -> None:
         """Go; the devices are closed, so the modems lose DTR."""

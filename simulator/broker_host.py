@@ -41,22 +41,20 @@ class BrokerHost(Host):
     def settle(self) -> None:
         """Send until the core has nothing more to say."""
         core = self.core
-        if not core.outbox_agents and not core.outbox_workers:
-            return
-        boxes = ((Role.AGENT, core.outbox_agents), (Role.WORKER, core.outbox_workers))
-        while any(box for _, box in boxes):
-            for role, box in boxes:
-                pending = list(box.items())
-                box.clear()
-                for routing_id, messages in pending:
-                    if not messages:
-                        continue
-                    connection = self._connections.get(routing_id)
-                    if connection is None or not connection.send(
-                        pack_frames(messages), to_peer=True
-                    ):
-                        self._forget(routing_id)
-                        core.send_failed(role, routing_id, self.timeline.now)
+        while core.outbox_agents or core.outbox_workers:
+            self._empty(Role.AGENT, core.outbox_agents)
+            self._empty(Role.WORKER, core.outbox_workers)
+
+    def _empty(self, role: Role, box: dict[bytes, list[bytes]]) -> None:
+        pending = list(box.items())
+        box.clear()
+        for routing_id, messages in pending:
+            if not messages:
+                continue
+            connection = self._connections.get(routing_id)
+            if connection is None or not connection.send(pack_frames(messages), to_peer=True):
+                self._forget(routing_id)
+                self.core.send_failed(role, routing_id, self.timeline.now)
 
     def _forget(self, routing_id: bytes) -> None:
         connection = self._connections.pop(routing_id, None)
@@ -70,6 +68,10 @@ class BrokerHost(Host):
     def tick(self) -> None:
         """Let the core do what time asks for."""
         self.core.tick(self.timeline.now)
+
+    def look(self) -> None:
+        """Let the world look at the tables."""
+        self.world.turned(self)
 
     def kill(self) -> None:
         """Go; the kernel closes the sockets."""

@@ -10,7 +10,7 @@ world has looked at it.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
@@ -61,7 +61,7 @@ class Surroundings(Protocol):
         ...
 
     def turned(self, host: Host) -> None:
-        """Look at a host after its turn."""
+        """Look at a host after a turn that there is something to see of."""
         ...
 
     def sent(self, host: Host, session: int, message: bytes) -> None:
@@ -89,8 +89,8 @@ class Surroundings(Protocol):
         ...
 
 
-class Host(ABC):
-    """One process."""
+class Host:
+    """One process.  Without ABC's metaclass, whose `isinstance` runs Python: turns are many."""
 
     def __init__(self, world: Surroundings, name: str) -> None:
         self.world: Final = world
@@ -115,8 +115,14 @@ class Host(ABC):
         work(*args)
         if self.is_alive:
             self.settle()
-            self._arm()
-            self.world.turned(self)
+            due = self.deadline()
+            if due < self._armed_for:
+                self._arm(due)
+            self.look()
+
+    @abstractmethod
+    def look(self) -> None:
+        """Let the world hold what the turn has touched against the rules."""
 
     def kill(self) -> None:
         """Go, without a word."""
@@ -147,20 +153,20 @@ class Host(ABC):
     def deadline(self, *, anew: bool = False) -> float:
         """Return when `tick` is due, or earlier; `anew`: exactly."""
 
-    def _arm(self) -> None:
-        due = self.deadline()
-        if due < self._armed_for:
-            self._armed_for = due
-            self.timeline.at(due, self._wake, due)
+    def _arm(self, due: float) -> None:
+        self._armed_for = due
+        self.timeline.at(due, self._wake, due)
 
     def _wake(self, due: float) -> None:
         if due != self._armed_for:
             return
         self._armed_for = math.inf
-        is_running = self.is_alive and not self.is_paused
-        if is_running and self.deadline(anew=True) > self.timeline.now:
-            self._arm()
-            return
+        if self.is_alive and not self.is_paused:
+            exact = self.deadline(anew=True)
+            if exact > self.timeline.now:
+                if exact < math.inf:
+                    self._arm(exact)
+                return
         at, spins = self._spun
         self._spun = (self.timeline.now, spins + 1 if at == self.timeline.now else 0)
         if spins > SPINS_MAX:
@@ -184,6 +190,12 @@ class _Link:
             next_session=peer.next_session,
             jitter=peer.world.random.random,
         )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a session that isn't open wants no other socket than it has."""
+        session = self.session
+        return not session.connect_wanted and (self.connection is None or session.connected())
 
     def settle(self) -> None:
         """Do what the session wants: connect, send, close."""
@@ -294,7 +306,8 @@ class Peer(Host):
         """Send what is to be sent, on every link."""
         for link in self.links.values():
             session = link.session
-            if session._outbox or session.connect_wanted or not session.connected():  # noqa: SLF001
+            is_open = session.state is SessionState.OPEN
+            if session._outbox or not (is_open or link.is_settled):  # noqa: SLF001
                 link.settle()
 
     def deadline(self, *, anew: bool = False) -> float:
@@ -302,7 +315,7 @@ class Peer(Host):
         if anew or self._links_due == -math.inf:
             # While a session is open its timer only moves to later: no need to look each turn.
             self._links_due = min(
-                (link.session.deadline() for link in self.links.values()), default=math.inf
+                [link.session.deadline() for link in self.links.values()], default=math.inf
             )
         return self._links_due
 

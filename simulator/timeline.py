@@ -34,7 +34,7 @@ class Timeline:
     def at(self, when: float, what: Callable[..., object], *args: object) -> Entry:
         """Let `what` happen at `when`, or now if that is past."""
         self._order += 1
-        entry = [max(when, self.now), self._order, what, args]
+        entry = [max(self.now, when), self._order, what, args]
         heapq.heappush(self._heap, entry)
         return entry
 

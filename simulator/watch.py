@@ -238,8 +238,12 @@ class Watch:
     def broker(self, host: BrokerHost) -> None:
         """I8: a broker's tables are within its limits."""
         board, limits = host.core.switchboard, host.limits
-        if len(board.queue) > 2 * limits.max_waiting or len(board.entries) > limits.dialogs_max:
-            self._broken("I8", f"{host.name}: a table is over its limit")
+        entries, waiting_max = len(board.entries.by_dialog), 2 * limits.max_waiting
+        # Who waits has an entry.
+        if entries > waiting_max and len(board.queue) > waiting_max:
+            self._broken("I8", f"{host.name}: too many wait")
+        if entries > limits.dialogs_max:
+            self._broken("I8", f"{host.name}: too many dialogs")
 
     # What is opened, and what is recorded.
 

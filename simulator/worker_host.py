@@ -63,6 +63,8 @@ class WorkerHost(Peer):
             )
         )
         self._tick_at = world.timeline.now
+        self.has_left = False
+        """Whether it has drained."""
         self._brokers = brokers
 
     def start(self) -> None:
@@ -92,18 +94,17 @@ class WorkerHost(Peer):
         """Let the tasks go on as far as they can, then send."""
         self._loop.run_ready()
         if self.runner.left.is_set():
+            self.has_left = True
             for link in self.links.values():
                 link.session.stop(NO_ERROR)
         super().settle()
 
-    @property
-    def has_left(self) -> bool:
-        """Whether it has drained."""
-        return self.runner.left.is_set()
-
     def deadline(self, *, anew: bool = False) -> float:
         """Return when a link or the core is due."""
-        return math.inf if self.has_left else min(super().deadline(anew=anew), self._tick_at)
+        if self.has_left:
+            return math.inf
+        links = super().deadline(anew=anew)
+        return min(self._tick_at, links)
 
     def tick(self) -> None:
         """Do what time asks for."""
@@ -112,6 +113,11 @@ class WorkerHost(Peer):
         if now >= self._tick_at:
             self._tick_at = now + TICK_S
             self.runner.perform(self.core.tick(now))
+
+    def look(self) -> None:
+        """Let the world know when it has drained."""
+        if self.has_left:
+            self.world.turned(self)
 
     def kill(self) -> None:
         """Go, and the tasks with it, without any clean-up."""

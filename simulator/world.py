@@ -122,13 +122,12 @@ class World(Told):
     def turned(self, host: Host) -> None:
         """Hold what a turn has touched against the rules."""
         if isinstance(host, AgentHost):
-            if host.touched:
-                for hport in host.touched:
-                    self.watch.port(host, hport)
-                host.touched.clear()
+            for hport in host.touched:
+                self.watch.port(host, hport)
+            host.touched.clear()
         elif isinstance(host, BrokerHost):
             self.watch.broker(host)
-        elif isinstance(host, WorkerHost) and host.has_left and self.hosts.get(host.name) is host:
+        elif self.hosts.get(host.name) is host:
             self.timeline.after(0.1, self.kill, host.name)
             self.timeline.after(self.random.uniform(*RESTART_S) + 0.1, self.start, host.name)
 

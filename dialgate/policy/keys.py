@@ -15,9 +15,12 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Literal, Protocol
 
+from dialgate.enums import direct_members
+
 __all__ = ["Answer", "Key", "Patterns", "Roles", "Situation"]
 
 
+@direct_members
 class Answer(Enum):
     """What a key says of a situation."""
 

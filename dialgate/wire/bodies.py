@@ -1,9 +1,8 @@
 """What each verb says: one frozen struct a body, with its types, ranges and defaults.
 
 `docs/protocol.md` §4 specifies them and a test holds the two together.  Bodies are MessagePack maps
-with string keys; senders write every field, unknown keys are ignored, and a field without a default
-here must be there.  What a struct cannot hold, such as ERROR with code 0, is refused here, so that
-nothing behind this module meets it.
+with string keys; senders write every field, unknown keys are ignored, a field without a default
+must be there.  What a struct can't hold, such as ERROR with code 0, is refused here all the same.
 
 Not here: sealed bodies (first byte 0xC1, protocol §7), which come later and are refused until then.
 """
@@ -18,6 +17,7 @@ from dialgate.codes import NO_ERROR
 from dialgate.wire.fields import (
     Body,
     Bytes,
+    CodedBody,
     Hport,
     Id,
     Milliseconds,
@@ -120,7 +120,7 @@ class Drain(Body, frozen=True, kw_only=True):
     """How long until the sender, or the worker, is gone."""
 
 
-class Bye(Body, frozen=True, kw_only=True):
+class Bye(CodedBody, frozen=True, kw_only=True):
     """The session is over."""
 
     code_fields = ("code",)
@@ -128,7 +128,7 @@ class Bye(Body, frozen=True, kw_only=True):
     """Why; 0 = an orderly end."""
 
 
-class Error(Body, frozen=True, kw_only=True):
+class Error(CodedBody, frozen=True, kw_only=True):
     """What the broker refused and why."""
 
     code_fields = ("code",)
@@ -191,7 +191,7 @@ class Command(Body, frozen=True, kw_only=True):
     """Why, for the record."""
 
 
-class Commanded(Body, frozen=True, kw_only=True):
+class Commanded(CodedBody, frozen=True, kw_only=True):
     """What became of a COMMAND."""
 
     code_fields = ("code",)
@@ -258,7 +258,7 @@ class Facts(Body, frozen=True, kw_only=True):
     """Whether the port can dial back."""
 
 
-class Refused(Body, frozen=True, kw_only=True):
+class Refused(CodedBody, frozen=True, kw_only=True):
     """Begin's nonzero answer: this BEGIN is over and owes no Complete."""
 
     code_fields = ("code",)
@@ -298,7 +298,7 @@ class Receive(Body, frozen=True, kw_only=True):
     """What a worker needs to go on from here; counts this RECEIVE's answer as used."""
 
 
-class Received(Body, frozen=True, kw_only=True):
+class Received(CodedBody, frozen=True, kw_only=True):
     """The caller's answer, or why there is none."""
 
     code_fields = ("status",)
@@ -314,7 +314,7 @@ class Received(Body, frozen=True, kw_only=True):
         return f"Received(seq={self.seq}, status={self.status}, data=<{len(self.data)} bytes>)"
 
 
-class Complete(Body, frozen=True, kw_only=True):
+class Complete(CodedBody, frozen=True, kw_only=True):
     """RasSecurityDialogComplete: the verdict, once."""
 
     code_fields = ("error",)
@@ -349,7 +349,7 @@ class Complete(Body, frozen=True, kw_only=True):
             raise ValueError(msg)
 
 
-class End(Body, frozen=True, kw_only=True):
+class End(CodedBody, frozen=True, kw_only=True):
     """RasSecurityDialogEnd: 0 is the clean-up after Complete, else why the dialog must stop."""
 
     code_fields = ("reason",)
@@ -357,7 +357,7 @@ class End(Body, frozen=True, kw_only=True):
     """0 = normal; else abnormal."""
 
 
-class EndReply(Body, frozen=True, kw_only=True):
+class EndReply(CodedBody, frozen=True, kw_only=True):
     """End's answer: nonzero = terminated now; 0 = delayed, a Complete will follow."""
 
     code_fields = ("code",)
@@ -365,7 +365,7 @@ class EndReply(Body, frozen=True, kw_only=True):
     """Usually ["ras", 619], port disconnected."""
 
 
-class Lost(Body, frozen=True, kw_only=True):
+class Lost(CodedBody, frozen=True, kw_only=True):
     """Nobody behind this broker has that dialog and attempt."""
 
     code_fields = ("code",)

@@ -108,12 +108,15 @@ def read_map(body: bytes, *, nested: bool) -> dict[str, Any]:
     if body[0] == SEALED:
         raise BodyError("", "sealed, and this peer holds no key for it")
     try:
-        fields = msgpack.unpackb(body, raw=False, max_ext_len=0, ext_hook=_refuse_extension)
+        look = _unique if nested else None
+        fields = msgpack.unpackb(
+            body, raw=False, max_ext_len=0, ext_hook=_refuse_extension, object_pairs_hook=look
+        )
         if type(fields) is not dict:
             raise BodyError("", "not a map")
         # A map of up to 15 keys, as nearly every body is, says itself how many keys it was given;
         # another is read once more, key by key.
-        if nested or body[0] != FIXMAP | len(fields):
+        if not nested and body[0] != FIXMAP | len(fields):
             msgpack.unpackb(body, raw=False, object_pairs_hook=_unique)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         # msgpack's own texts can quote the bytes, which may be an answer: only ours pass.
@@ -131,10 +134,9 @@ def _unique(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         msg = "a key given twice"
         raise _BadMapError(msg)
-    for key in fields:
-        if type(key) is not str:
-            msg = "a key that is no string"
-            raise _BadMapError(msg)
+    if fields and set(map(type, fields)) != {str}:
+        msg = "a key that is no string"
+        raise _BadMapError(msg)
     return fields
 
 

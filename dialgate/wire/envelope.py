@@ -10,7 +10,7 @@ before the first fault and, if there is one, that fault.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 import msgpack
@@ -42,8 +42,10 @@ def encode_message(verb: int, dialog: bytes | None, attempt: int, body: bytes) -
     return packed
 
 
-def pack_frames(messages: Iterable[bytes]) -> list[bytes]:
+def pack_frames(messages: Sequence[bytes]) -> list[bytes]:
     """Return `messages`, in order, in as few frames as the limits allow."""
+    if len(messages) == 1:
+        return [messages[0]]
     frames: list[bytes] = []
     pending: list[bytes] = []
     size = 0

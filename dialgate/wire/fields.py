@@ -20,6 +20,7 @@ from dialgate.wire.limits import (
 __all__ = [
     "Body",
     "Bytes",
+    "CodedBody",
     "Hport",
     "Id",
     "Milliseconds",
@@ -55,11 +56,14 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
 
     code_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that hold a code, which travels as 0 or `[namespace, number]`."""
-
     has_maps: ClassVar[bool] = False
     """Whether a field holds maps, which must not have a key twice either."""
     has_optional_fields: ClassVar[bool] = False
     """Whether a field may be `UNSET`, and then does not travel."""
+
+
+class CodedBody(Body, frozen=True, kw_only=True, gc=False):
+    """Base of those bodies that have codes; the others are made without running Python."""
 
     def __post_init__(self) -> None:
         """Give every code its one spelling.

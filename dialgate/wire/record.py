@@ -15,7 +15,7 @@ from dialgate.codes import NO_ERROR
 from dialgate.errors import BodyError
 from dialgate.wire.body_codec import encode_map, read_map
 from dialgate.wire.envelope import encode_message
-from dialgate.wire.fields import Body, Hport, Id, Name, Text, WireCode
+from dialgate.wire.fields import CodedBody, Hport, Id, Name, Text, WireCode
 from dialgate.wire.limits import BODY_BYTES_MAX, USERNAME_BYTES_MAX
 from dialgate.wire.verbs import Verb
 
@@ -44,7 +44,7 @@ ATTRIBUTES_MAX: Final = 64
 """Most attributes of a dialog that a record tells."""
 
 
-class DialogFacts(Body, frozen=True, kw_only=True):
+class DialogFacts(CodedBody, frozen=True, kw_only=True):
     """How a call's dialog went."""
 
     code_fields = ("code",)
@@ -77,7 +77,7 @@ class Step(Struct, frozen=True, kw_only=True, gc=False):
     detail: Text = ""
 
 
-class CallFacts(Body, frozen=True, kw_only=True):
+class CallFacts(CodedBody, frozen=True, kw_only=True):
     """What is known of a call at the time of the record; a time is null when it did not come."""
 
     code_fields = ("code",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -13,6 +14,7 @@ from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
 from dialgate.errors import BodyError
 from dialgate.wire import bodies
 from dialgate.wire.body_codec import decode_body, decode_map, encode_body
+from dialgate.wire.fields import Body, CodedBody
 from dialgate.wire.verbs import Verb
 
 ID = bytes(16)
@@ -28,6 +30,20 @@ COMPLETE: dict[str, Any] = {
 
 def test_every_verb_but_record_has_a_body() -> None:
     assert set(Verb) - set(bodies.BODIES) == {Verb.RECORD}
+
+
+def kinds(base: type[Body]) -> Iterator[type[Body]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+@pytest.mark.parametrize("kind", set(kinds(Body)) - {CodedBody}, ids=lambda kind: kind.__name__)
+def test_the_codes_of_every_body_are_judged(kind: type[Body]) -> None:
+    codes = {name for name, what in kind.__annotations__.items() if what == "WireCode"}
+
+    assert codes == set(kind.code_fields)
+    assert issubclass(kind, CodedBody) == bool(codes)
 
 
 @pytest.mark.parametrize("zero", [0, ["win", 0], ["ras", 0]], ids=str)
