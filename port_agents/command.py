@@ -19,6 +19,7 @@ import os
 import signal
 import struct
 import termios
+import tty
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -44,9 +45,15 @@ _DEFAULT_SIGNALS: Final = signal.valid_signals() - {signal.SIGKILL, signal.SIGST
 
 
 def start_command(
-    argv: Sequence[str], environment: Mapping[str, str], listener: ServiceListener
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    listener: ServiceListener,
+    *,
+    is_raw: bool = False,
 ) -> Command:
     """Start a program; `argv[0]` is its whole path, `environment` all of its environment.
+
+    Unless `is_raw`, the terminal begins as a login finds it: with echo and line editing.
 
     Raises:
         ServiceError: it can't be started.
@@ -55,6 +62,8 @@ def start_command(
         master, slave = os.openpty()
         try:
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *ROWS_COLUMNS, 0, 0))
+            if is_raw:
+                tty.setraw(slave)
             # The slave stays open until the child has it: with nobody there it would be hung up.
             pid = spawn(argv, environment, os.ttyname(slave))
         except BaseException:

@@ -24,7 +24,7 @@ import aiohttp
 
 from dialgate.errors import DialgateError
 from dialgate.manual import new_parser
-from port_agents.bank import Bank, parse_dial, parse_lines, raise_descriptor_limit
+from port_agents.bank import Bank, parse_calling, parse_dial, parse_lines, raise_descriptor_limit
 from port_agents.callers import Outcome, User, keep_calling
 from port_agents.demo_cluster import SITE, Cluster, Programs, add_user, new_user, write_cluster
 from port_agents.demo_console import PlantConsole
@@ -77,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seconds", type=float, default=None, metavar="S", help="end by itself after so long"
+    )
+    parser.add_argument(
+        "--calling",
+        type=parse_calling,
+        default=1,
+        metavar="N",
+        help="modems to call with, for programs that dial with ATDT (default: 1)",
     )
     parser.add_argument("--no-table", action="store_true", help="print a line a change instead")
     return parser
@@ -132,7 +139,13 @@ class Demo:
         host, base_port = self._options.dial
         with tempfile.TemporaryDirectory(prefix="dialgate-demo-") as name:
             directory = Path(name)
-            bank = Bank(directory, self._options.ports, host=host, base_port=base_port)
+            bank = Bank(
+                directory,
+                self._options.ports,
+                host=host,
+                base_port=base_port,
+                calling=self._options.calling,
+            )
             try:
                 await bank.__aenter__()
             except OSError as error:
@@ -191,13 +204,16 @@ class Demo:
 
     def _greet(self, cluster: Cluster, dials: Sequence[tuple[str, int]]) -> None:
         (host, first), (_, last) = dials[0], dials[-1]
+        directory = cluster.config.parent
+        modem = f"           minicom -D {directory}/ttyC1   and type ATDT{first}\n"
         sys.stdout.write(
             f"\ndialgate demo: {len(dials)} modems, an agent, a broker, two workers\n\n"
             f"  dial     nc {host} {first}   (to {last})\n"
+            f"{modem if self._options.calling else ''}"
             f"{_listed(self._users)}"
             f"  look     dialgate ports --config {cluster.config}\n"
             f"           http://{cluster.broker_http}/metrics\n"
-            f"  logs     {cluster.config.parent}/*.log\n"
+            f"  logs     {directory}/*.log\n"
             "  try      kill -9 a worker in the middle of a login: the caller is asked again\n"
             "  end      Ctrl-C\n\n"
         )

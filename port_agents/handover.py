@@ -59,7 +59,7 @@ async def start_service(
             console.host, console.port, settings.connect_timeout_s, listener
         )
     environment = {**service_environment(admission, settings.term), **contact}
-    return start_command(settings.command, environment, listener)
+    return start_command(settings.command, environment, listener, is_raw=settings.raw)
 
 
 async def start_on_device(

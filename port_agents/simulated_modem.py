@@ -16,13 +16,13 @@ the computer's reach the caller only then.
 from __future__ import annotations
 
 import math
-import re
 from enum import Enum, auto
 from typing import Final
 
 from port_agents.simulated_modem_actions import (
     CallAnswered,
     CallDropped,
+    Dialled,
     IncomingCall,
     LinesChanged,
     ModemFaults,
@@ -31,10 +31,12 @@ from port_agents.simulated_modem_actions import (
     ToCaller,
     ToDte,
 )
+from port_agents.simulated_modem_commands import FACTORY, NUMBERS, REGISTERS, Command, commands
 
 __all__ = [
     "CallAnswered",
     "CallDropped",
+    "Dialled",
     "IncomingCall",
     "LinesChanged",
     "ModemFaults",
@@ -53,28 +55,17 @@ GUARD_UNIT_S: Final = 0.02
 
 _FACTORY: Final = SimulatedModemSettings()
 _UNKNOWN: Final = IncomingCall()
-_REGISTERS: Final = {0: 0, 1: 0, 2: 43, 3: 13, 4: 10, 5: 8, 6: 2, 7: 50, 8: 2, 10: 14, 12: 50}
-"""Every S register there is, with its factory value."""
+_X_HEARS_BUSY: Final = 3
+"""X from here on tells busy from other failures."""
 _NO_ESCAPE_FROM: Final = 128
 """S2 from here on means that there is no escape character."""
-
-_COMMAND: Final = re.compile(
-    r"(?P<id>(?:\+VCID|#CID)=)(?P<on>[01])"
-    r"|S(?P<register>\d{1,2})(?:=(?P<value>\d{1,3})|(?P<query>\?))"
-    r"|(?P<name>&[A-Z]|[AEHILMOQVXZ])(?P<number>\d{0,2})"
-)
-_RANGES: Final = {
-    "A": 0, "E": 1, "H": 1, "I": 9, "L": 3, "M": 3, "O": 1, "Q": 1, "V": 1, "X": 7, "Z": 1,
-    "&C": 1, "&D": 3, "&F": 1, "&K": 6, "&S": 2, "&W": 1,
-}  # fmt: skip
-"""Every command there is, with the largest number it takes."""
 
 
 class _Mode(Enum):
     """What the modem does with the computer's bytes."""
 
     COMMAND = auto()
-    ANSWERING = auto()
+    CONNECTING = auto()
     """Off-hook, no carrier yet; any byte aborts."""
     DATA = auto()
 
@@ -87,7 +78,9 @@ class SimulatedModem:
         self.faults: Final = ModemFaults()
         self._mode = _Mode.COMMAND
         self._call: IncomingCall | None = None
-        """Who rings or is connected."""
+        """Who rings, is rung up or is connected."""
+        self._is_dialling = False
+        """Whether the call is ours and has not been answered yet."""
         self._carrier = False
         self._off_hook = False
         """Whether ATH1 keeps the line busy."""
@@ -129,7 +122,7 @@ class SimulatedModem:
                     rest = data[position:]
                     self._count_escapes(rest, now)
                     return [*actions, ToCaller(rest)]
-                case _Mode.ANSWERING:
+                case _Mode.CONNECTING:
                     actions += self._on_hook("NO CARRIER")
                 case _Mode.COMMAND:
                     actions += self._typed(byte, now)
@@ -161,6 +154,16 @@ class SimulatedModem:
         self._ring_at = math.inf
         return self._show_lines()
 
+    def far_answered(self, now: float) -> list[SimulatedAction]:  # noqa: ARG002  # as all inputs
+        """Let whoever was dialled answer."""
+        return self._connect() if self._is_dialling else []
+
+    def far_busy(self, now: float) -> list[SimulatedAction]:  # noqa: ARG002  # as all inputs
+        """Let the exchange tell that the number dialled is busy."""
+        if not self._is_dialling:
+            return []
+        return self._on_hook("BUSY" if self._settings["X"] >= _X_HEARS_BUSY else "NO CARRIER")
+
     def dtr(self, on: bool, now: float) -> list[SimulatedAction]:  # noqa: ARG002, FBT001  # as all inputs
         """Let the computer raise or drop DTR."""
         dropped = self._dtr and not on
@@ -169,12 +172,12 @@ class SimulatedModem:
             return []
         if self._settings["&D"] == 1:
             self._mode = _Mode.COMMAND
-            return self._say("OK", 0)
+            return self._say("OK")
         was_up = self._carrier
         actions = self._on_hook()
         if self._settings["&D"] == 3:  # noqa: PLR2004  # the command's own number
             self._restore()
-        return actions + self._say("NO CARRIER", 3) if was_up else actions
+        return actions + self._say("NO CARRIER") if was_up else actions
 
     def tick(self, now: float) -> list[SimulatedAction]:
         """Do what time has made due."""
@@ -182,11 +185,12 @@ class SimulatedModem:
         if now >= self._ring_at:
             actions += self._ring(now)
         if now >= self._connect_at:
-            actions += self._connect() if self._call else self._on_hook("NO CARRIER")
+            is_met = self._call and not self._is_dialling
+            actions += self._connect() if is_met else self._on_hook("NO CARRIER")
         if now >= self._escape_at:
             self._escape_at = math.inf
             self._mode = _Mode.COMMAND
-            actions += self._say("OK", 0)
+            actions += self._say("OK")
         return actions
 
     # Calls.
@@ -194,7 +198,7 @@ class SimulatedModem:
     def _ring(self, now: float) -> list[SimulatedAction]:
         self._ring_at = now + self.settings.ring_interval_s
         self._registers[1] += 1
-        actions = self._show_lines() + self._say("RING", 2)
+        actions = self._show_lines() + self._say("RING")
         if self._registers[1] == 1:
             actions += self._caller_id()
         if 0 < self._registers[0] <= self._registers[1] and self._dtr and not self.faults.silent:
@@ -212,21 +216,33 @@ class SimulatedModem:
 
     def _answer(self, now: float) -> list[SimulatedAction]:
         """Go off-hook; without a caller, wait for a carrier that does not come."""
-        self._mode = _Mode.ANSWERING
+        self._mode = _Mode.CONNECTING
         self._ring_at = math.inf
         self._connect_at = now + (self.settings.training_s if self._call else self._registers[7])
         actions = self._show_lines()
         return actions + self._connect() if now >= self._connect_at else actions
 
+    def _dial(self, number: str, now: float) -> list[SimulatedAction] | None:
+        """Go off-hook and call a number; None if a call is there already."""
+        if self._call is not None:
+            return None
+        self._mode = _Mode.CONNECTING
+        self._call = IncomingCall(number)
+        self._is_dialling = True
+        self._connect_at = now + self._registers[7]
+        return [Dialled(number)]
+
     def _connect(self) -> list[SimulatedAction]:
         self._connect_at = math.inf
+        self._is_dialling = False
         self._mode = _Mode.DATA
         self._carrier = True
         self._escapes = 0
         with_speed = self._settings["X"] > 0
-        text = self.settings.connect_text if with_speed else "CONNECT"
-        number = self.settings.connect_number if with_speed else 1
-        return [*self._show_lines(), *self._say(text, number), CallAnswered()]
+        said = self._say("CONNECT")
+        if with_speed:
+            said = self._say(self.settings.connect_text, self.settings.connect_number)
+        return [*self._show_lines(), *said, CallAnswered()]
 
     def _on_hook(self, result: str = "") -> list[SimulatedAction]:
         """Go on-hook, from whatever state."""
@@ -237,10 +253,10 @@ class SimulatedModem:
             self._call = None
             self._ring_at = math.inf
         self._mode = _Mode.COMMAND
-        self._carrier = self._off_hook = False
+        self._carrier = self._off_hook = self._is_dialling = False
         self._connect_at = self._escape_at = math.inf
         self._command.clear()
-        return dropped + self._show_lines() + (self._say(result, 3) if result else [])
+        return dropped + self._show_lines() + (self._say(result) if result else [])
 
     def _show_lines(self) -> list[SimulatedAction]:
         stuck = self.faults.dcd_stuck and self._shown.dcd
@@ -290,42 +306,40 @@ class SimulatedModem:
             return []
         self._last_command = typed
         if self.faults.refuses and self.faults.refuses in command:
-            return self._say("ERROR", 4)
+            return self._say("ERROR")
         if len(typed) > COMMAND_BYTES_MAX:
-            return self._say("ERROR", 4)
+            return self._say("ERROR")
         actions: list[SimulatedAction] = []
-        at = len("AT")
-        while at < len(command):
-            found = _COMMAND.match(command, at)
-            if found is None:
-                return actions + self._say("ERROR", 4)
-            more = self._execute(found, now)
-            if more is None:
-                return actions + self._say("ERROR", 4)
+        for part in commands(command):
+            more = None if part is None else self._execute(part, now)
+            if part is None or more is None:
+                return actions + self._say("ERROR")
             actions += more
-            if self._mode is not _Mode.COMMAND or found["name"] == "Z":
+            if self._mode is not _Mode.COMMAND or part.name == "Z":
                 break
-            at = found.end()
         was_left = self._mode is not _Mode.COMMAND
-        return actions if was_left else actions + self._say("OK", 0)
+        return actions if was_left else actions + self._say("OK")
 
-    def _execute(self, found: re.Match[str], now: float) -> list[SimulatedAction] | None:
+    def _execute(self, command: Command, now: float) -> list[SimulatedAction] | None:
         """Carry out one command; None if it is refused."""
-        if found["id"]:
-            self._caller_ids = found["on"] == "1"
-            return []
-        if found["register"]:
-            return self._access(int(found["register"]), found["value"])
-        name, number = found["name"], int(found["number"] or 0)
-        if number > _RANGES.get(name, -1):
-            return None
+        name, number = command.name, command.number
         match name:
+            case "caller id":
+                self._caller_ids = number == 1
+                return []
+            case "S":
+                return self._access(number, command.text)
+            case "+FCLASS":
+                # Data is the only service class; asked which there are or which is set, it says so.
+                return [] if command.text == "0" else self._tell("\r\n0\r\n")
             case "A":
                 return self._answer(now)
+            case "D":
+                return self._dial(command.text, now)
             case "H" if number == 0:
                 was_up = self._carrier
                 actions = self._on_hook()
-                return actions + self._say("NO CARRIER", 3) if was_up else actions
+                return actions + self._say("NO CARRIER") if was_up else actions
             case "H":
                 self._off_hook = True
                 return []
@@ -343,10 +357,10 @@ class SimulatedModem:
                 self._settings[name] = number
                 return self._show_lines()
 
-    def _access(self, register: int, value: str | None) -> list[SimulatedAction] | None:
+    def _access(self, register: int, value: str) -> list[SimulatedAction] | None:
         if register not in self._registers:
             return None
-        if value is None:
+        if not value:
             return self._tell(f"\r\n{self._registers[register]:03}\r\n")
         if int(value) > 255:  # noqa: PLR2004  # a register is a byte
             return None
@@ -355,16 +369,18 @@ class SimulatedModem:
 
     def _restore(self) -> None:
         """Set everything as it left the factory."""
-        self._registers = dict(_REGISTERS)
-        self._settings = {"E": 1, "Q": 0, "V": 1, "X": 4, "&C": 1, "&D": 2}
+        self._registers = dict(REGISTERS)
+        self._settings = dict(FACTORY)
         self._caller_ids = False
 
     # Results.
 
-    def _say(self, result: str, number: int) -> list[SimulatedAction]:
+    def _say(self, result: str, number: int | None = None) -> list[SimulatedAction]:
         if self._settings["Q"]:
             return []
-        return self._tell(f"\r\n{result}\r\n" if self._settings["V"] else f"{number}\r")
+        if self._settings["V"]:
+            return self._tell(f"\r\n{result}\r\n")
+        return self._tell(f"{NUMBERS[result] if number is None else number}\r")
 
     def _tell(self, text: str) -> list[SimulatedAction]:
         said = text.encode("ascii")

@@ -14,6 +14,7 @@ from msgspec import Struct
 __all__ = [
     "CallAnswered",
     "CallDropped",
+    "Dialled",
     "IncomingCall",
     "LinesChanged",
     "ModemFaults",
@@ -84,6 +85,13 @@ class CallDropped(Struct, frozen=True, gc=False):
     """The modem has hung up on the caller."""
 
 
+class Dialled(Struct, frozen=True, gc=False):
+    """The modem calls a number; `far_answered`, `far_busy` or `far_hang_up` says how it goes on."""
+
+    number: str
+    """Digits, `*` and `#`."""
+
+
 class LinesChanged(Struct, frozen=True, gc=False):
     """The modem lines, whenever one changes."""
 
@@ -91,4 +99,4 @@ class LinesChanged(Struct, frozen=True, gc=False):
     ri: bool
 
 
-SimulatedAction = ToDte | ToCaller | CallAnswered | CallDropped | LinesChanged
+SimulatedAction = ToDte | ToCaller | CallAnswered | CallDropped | Dialled | LinesChanged

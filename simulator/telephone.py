@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from port_agents.simulated_modem import (
     CallAnswered,
     CallDropped,
+    Dialled,
     IncomingCall,
     LinesChanged,
     SimulatedAction,
@@ -341,6 +342,8 @@ class Telephone:
                     if self.caller is not None:
                         caller, self.caller = self.caller, None
                         caller.over()
+                case Dialled():
+                    pass  # No agent dials.
         if said:
             self._tell(said)
         due = self.modem.deadline()

@@ -97,6 +97,9 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     direct: bool = False
     """Give the command the line's own device instead of a terminal that is relayed: for pppd.
     What passes is not seen: no `idle_timeout_s`, and the device must have modem lines."""
+    raw: bool = False
+    """Start the command's terminal without echo and line editing, for those who speak no text: for
+    pppd, whose caller would get his own frames back until it has set the terminal itself."""
     connect_timeout_s: Annotated[int, Meta(ge=1, le=300)] = 10
     """How long the TCP console may take to accept."""
     session_timeout_s: Timeout = 0

@@ -184,6 +184,9 @@ def _check_services(settings: Settings, findings: Findings) -> None:
         if service.direct and service.connect:
             what = "is true, but a TCP console can't be given the device"
             findings.fault((*path, "direct"), what, "remove it, or write command")
+        if service.raw and service.connect:
+            what = "is true, but a TCP console has no terminal here"
+            findings.fault((*path, "raw"), what, "remove it, or write command")
         if service.direct and service.idle_timeout_s:
             what = "is set, but what passes a direct service is not seen"
             mend = "remove it and let the command watch for it (pppd: idle)"

@@ -106,13 +106,7 @@ def _check_options(line: LineOptions, path: Path, settings: Settings, findings: 
     if not line.modem and line.dcd == "ignore" and not line.silence_timeout_s:
         what = "is 0, so nothing would ever end a call on this line"
         findings.fault((*path, "silence_timeout_s"), what, "write 1800, or what suits")
-    if line.ppp:
-        check_name(line.ppp, settings.services, (*path, "ppp"), "services", findings)
-        findings.warning(
-            (*path, "ppp"),
-            "lets callers who speak PPP past the login: their service alone asks who they are",
-            "have pppd authenticate (auth), or remove it",
-        )
+    _check_ppp(line.ppp, (*path, "ppp"), settings, findings)
     if line.hook and not line.hook[0].startswith("/"):
         what = f'"{line.hook[0]}" is not a whole path'
         findings.fault((*path, "hook", 0), what, "write it as /usr/local/sbin/cycle-power")
@@ -128,6 +122,21 @@ def _check_options(line: LineOptions, path: Path, settings: Settings, findings: 
     elif line.caller_id and not model.caller_id:
         what = f'is true, but the model "{line.model}" has no command for it'
         findings.fault((*path, "caller_id"), what, "remove it, or give [models] a caller_id")
+
+
+def _check_ppp(name: str, path: Path, settings: Settings, findings: Findings) -> None:
+    if not name:
+        return
+    check_name(name, settings.services, path, "services", findings)
+    findings.warning(
+        path,
+        "lets callers who speak PPP past the login: their service alone asks who they are",
+        "have pppd authenticate (auth), or remove it",
+    )
+    service = settings.services.get(name)
+    if service is not None and service.command and not (service.raw or service.direct):
+        what = f'"{name}" starts with echo, so callers get their own frames back at first'
+        findings.warning(path, what, f"write raw = true in [services.{name}]")
 
 
 def _waits_for_caller_id(line: LineOptions) -> bool:

@@ -115,9 +115,20 @@ class Cluster:
         *,
         local_brokers: Sequence[Broker] = (),
         lines: int = 1,
+        ports: Mapping[int, Mapping[str, object]] | None = None,
+        services: str = "",
         **settings: Any,
     ) -> Program:
-        """Start the agent of a bank of simulated modems; each line leads to a console."""
+        """Start the agent of a bank of simulated modems; each line leads to a console.
+
+        Args:
+            brokers: where it calls.
+            local_brokers: likewise, of the site.
+            lines: how many.
+            ports: by line, what its port has otherwise.
+            services: tables of others than `console`.
+            settings: of [agent].
+        """
         self._start_bank(lines)
         config = self.directory / "agent.toml"
         table = {
@@ -130,7 +141,7 @@ class Cluster:
             "insecure": True,
             **settings,
         }
-        ports = "".join(
+        tables = "".join(
             "[[agent.ports]]\n"
             + _lines(
                 {
@@ -140,13 +151,14 @@ class Cluster:
                     "init": ["ATE0Q0V1X4S0=0S12=2"],
                     "escape_guard_ms": 80,
                     "service": "console",
+                    **(ports or {}).get(number, {}),
                 }
             )
             for number in range(1, lines + 1)
         )
         consoles = self._stack.enter_context(console())
         service = f'[services.console]\nconnect = "tcp://127.0.0.1:{consoles}"\n'
-        config.write_text(f"[agent]\n{_lines(table)}{ports}{service}")
+        config.write_text(f"[agent]\n{_lines(table)}{tables}{service}{services}")
         self.lines = lines
         return self.restart_agent()
 

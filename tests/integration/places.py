@@ -59,6 +59,14 @@ class Caller:
         self.screen = b""
         return is_text
 
+    async def hears(self, patience_s: float = 10.0) -> bytes:
+        """Return what stands on the screen, or comes next; the screen is empty then."""
+        if not self.screen:
+            async with asyncio.timeout(patience_s):
+                self.screen = await self._reader.read(1000)
+        heard, self.screen = self.screen, b""
+        return heard
+
     async def types(self, text: bytes) -> None:
         self._writer.write(text)
         await self._writer.drain()

@@ -8,13 +8,15 @@ import signal
 import termios
 import tty
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
 import pytest
 
 from port_agents.bank import Bank
-from port_agents.bank_line import BACKLOG_BYTES_MAX, RESULTS_BYTES_MAX, BankLine
+from port_agents.bank_line import BankLine
+from port_agents.bank_modem import BACKLOG_BYTES_MAX, RESULTS_BYTES_MAX
 from port_agents.simulated_modem import SimulatedModemSettings
 from tests.integration.processes import DIALGATE, dialgate, free_port
 
@@ -58,7 +60,7 @@ class Device:
 
 @pytest.fixture
 async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
-    async with Bank(tmp_path, 2, settings=QUICK) as running:
+    async with Bank(tmp_path, 2, calling=1, settings=QUICK) as running:
         yield running
 
 
@@ -248,6 +250,104 @@ async def test_the_device_is_raw_and_outlives_its_agent(line: BankLine) -> None:
         os.close(again.fd)
 
 
+# Modems that dial.
+
+
+@asynccontextmanager
+async def calling(bank: Bank) -> AsyncIterator[Device]:
+    """Open the first modem that dials; leaving closes it."""
+    modem = Device(bank.callers[0].device)
+    try:
+        yield modem
+    finally:
+        os.close(modem.fd)
+
+
+async def dial(modem: Device, line: BankLine) -> None:
+    await modem.write(b"ATDT%d\r" % line.dial[1])
+
+
+async def test_a_modem_that_dials_hears_connect_once_the_line_has_answered(
+    bank: Bank, line: BankLine, device: Device
+) -> None:
+    every_byte = bytes(range(256))
+    async with calling(bank) as modem:
+        await modem.write(b"ATE0\r")
+        await modem.expect(b"OK\r\n")
+        await dial(modem, line)
+        await device.expect(b"RING\r\n")
+        assert modem.heard == b""
+        await device.write(b"ATE0A\r")
+        assert await modem.expect(b"38400\r\n") == b"\r\nCONNECT 38400\r\n"
+        await device.expect(b"CONNECT 38400\r\n")
+
+        await device.write(every_byte)
+        await modem.write(every_byte)
+
+        assert await modem.expect(b"\xff") == every_byte
+        assert await device.expect(b"\xff") == every_byte
+
+
+async def test_a_program_that_ends_has_hung_up_and_the_next_one_reads_none_of_it(
+    bank: Bank, line: BankLine, device: Device
+) -> None:
+    async with calling(bank) as modem:
+        await dial(modem, line)
+        await answer(device)
+        await device.write(b"for nobody else")
+        await until(lambda: not line.modem.is_idle)
+
+    await device.expect(b"\r\nNO CARRIER\r\n")
+    async with calling(bank) as modem:
+        await modem.write(b"ATE0\r")
+        assert await modem.expect(b"OK\r\n") == b"ATE0\r\r\nOK\r\n"
+
+
+async def test_a_line_that_hangs_up_is_no_carrier_at_the_modem_that_dialled(
+    bank: Bank, line: BankLine, device: Device
+) -> None:
+    await device.write(b"ATS12=1\r")
+    async with calling(bank) as modem:
+        await dial(modem, line)
+        await answer(device)
+        await modem.expect(b"CONNECT 38400\r\n")
+        await asyncio.sleep(0.05)
+        await device.write(b"+++")
+        await device.expect(b"OK")
+        await device.write(b"ATH\r")
+
+        assert await modem.expect(b"NO CARRIER\r\n") == b"+++\r\nNO CARRIER\r\n"
+    assert line.modem.is_idle
+
+
+async def test_a_line_in_a_call_is_busy_and_a_number_that_no_line_has_is_no_carrier(
+    bank: Bank, line: BankLine, device: Device
+) -> None:
+    async with Caller(line), calling(bank) as modem:
+        await answer(device)
+        await dial(modem, line)
+        await modem.expect(b"\r\nBUSY\r\n")
+        await modem.write(b"ATDT5551\r")
+        await modem.expect(b"\r\nNO CARRIER\r\n")
+
+
+async def test_a_program_that_reads_nothing_holds_the_line_up(
+    bank: Bank, line: BankLine, device: Device
+) -> None:
+    block = os.urandom(300_000) + b"\x00the end\x00"
+    async with calling(bank) as modem:
+        await dial(modem, line)
+        await answer(device)
+        await modem.expect(b"CONNECT 38400\r\n")
+
+        writing = asyncio.create_task(device.write(block))
+        await until(lambda: len(bank.callers[0]._backlog) > BACKLOG_BYTES_MAX)
+        assert not writing.done()
+
+        assert await modem.expect(b"\x00the end\x00") == block
+        await writing
+
+
 async def test_all_lines_open_or_none(tmp_path: Path, bank: Bank) -> None:
     host, port = bank.lines[0].dial
     other = Bank(tmp_path / "other", 2, host=host, base_port=port - 1)
@@ -270,6 +370,9 @@ async def test_the_program_serves_until_a_signal_and_leaves_nothing(tmp_path: Pa
         said = await program.stdout.readline()
     assert said == f"{tmp_path}/ttyM1 answers at 127.0.0.1 {base_port + 1}\n".encode()
     assert (tmp_path / "ttyM1").is_char_device()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await program.stdout.readline() == f"{tmp_path}/ttyC1 dials\n".encode()
+    assert (tmp_path / "ttyC1").is_char_device()
 
     program.send_signal(signal.SIGTERM)
 
@@ -284,6 +387,7 @@ async def test_the_program_serves_until_a_signal_and_leaves_nothing(tmp_path: Pa
         (["--dial", "127.0.0.1"], "'127.0.0.1' is not HOST:PORT"),
         (["--dial", "127.0.0.1:65000"], "is not HOST:PORT"),
         (["--ports", "0"], "'0' is not a number from 1 to 1024"),
+        (["--calling", "65"], "'65' is not a number from 0 to 64"),
     ],
 )
 def test_wrong_arguments_are_told(tmp_path: Path, arguments: list[str], complaint: str) -> None:

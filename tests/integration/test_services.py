@@ -91,6 +91,9 @@ class Rig:
         assert isinstance(service, Command)
         return service
 
+    async def raw_shell(self, script: str) -> Service:
+        return await self.start(ServiceSettings(command=("/bin/sh", "-c", script), raw=True))
+
     async def shell(self, script: str, *arguments: str) -> Command:
         return await self.run("/bin/sh", "-c", script, "sh", *arguments)
 
@@ -174,6 +177,15 @@ async def test_a_program_starts_with_default_signals_and_none_blocked(rig: Rig) 
     masks = re.findall(rb":\s+([0-9a-f]+)", rig.listener.output)
     # glibc keeps signals 32 and 33 for itself.
     assert [int(mask, 16) & ~(3 << 31) for mask in masks] == [0, 0]
+
+
+async def test_a_raw_terminal_echoes_nothing_from_its_first_byte_on(rig: Rig) -> None:
+    service = await rig.raw_shell("head -c 4 | od -An -c; exec cat")
+
+    service.write(b"\x03a\rb")
+    await rig.listener.hears(rb"\n")
+
+    assert rig.listener.output.split() == [b"003", b"a", b"\\r", b"b"]
 
 
 async def test_all_output_comes_before_the_end_and_its_status(rig: Rig) -> None:

@@ -17,6 +17,7 @@ from typing import Final, Self
 from port_agents.simulated_modem import (
     CallAnswered,
     CallDropped,
+    Dialled,
     IncomingCall,
     LinesChanged,
     SimulatedAction,
@@ -191,7 +192,7 @@ class ServedLine:
                     self.screen += data
                 case LinesChanged(dcd, ri):
                     self._loop.call_later(self.dcd_late_s, self._lines, dcd, ri)
-                case CallAnswered() | CallDropped():
+                case CallAnswered() | CallDropped() | Dialled():
                     pass
         self.changed.set()
         if self._timer is not None:

@@ -9,6 +9,7 @@ import pytest
 from port_agents.simulated_modem import (
     CallAnswered,
     CallDropped,
+    Dialled,
     IncomingCall,
     LinesChanged,
     SimulatedAction,
@@ -64,7 +65,11 @@ def in_call(init: bytes = b"") -> SimulatedModem:
         (b"ATS0=256\r", b"\r\nERROR\r\n"),
         (b"ATS99?\r", b"\r\nERROR\r\n"),
         (b"ATO\r", b"\r\nERROR\r\n"),
-        (b"ATDT5551\r", b"\r\nERROR\r\n"),
+        (b"AT&Q0\r", b"\r\nERROR\r\n"),
+        (b"ATDT5551;\r", b"\r\nERROR\r\n"),
+        (b"AT+FCLASS=0\r", b"\r\nOK\r\n"),
+        (b"AT+FCLASS=?\r", b"\r\n0\r\n\r\nOK\r\n"),
+        (b"AT+FCLASS=8\r", b"\r\nERROR\r\n"),
         (b"AT" + b"L0" * 200 + b"\r", b"\r\nERROR\r\n"),
         (b"hello\r", b""),
         (b"+++\rATH\r", b"\r\nOK\r\n"),
@@ -186,6 +191,90 @@ def test_a_byte_aborts_an_answer_in_training() -> None:
 
     assert said(actions) == b"\r\nNO CARRIER\r\n"
     assert others(actions) == [CallDropped()]
+
+
+# Calls of its own.
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        (b"ATDT5551\r", "5551"),
+        (b"atdp 0, (22) 33-44\r", "0223344"),
+        (b"ATX3D*21#\r", "*21#"),
+        (b"ATD\r", ""),
+    ],
+)
+def test_it_dials_and_says_connect_when_it_is_answered(typed: bytes, number: str) -> None:
+    modem = quiet()
+
+    assert modem.dte(typed, 0.0) == [Dialled(number)]
+    assert not modem.is_idle
+    assert modem.far_answered(9.0) == [
+        LinesChanged(dcd=True, ri=False),
+        ToDte(b"\r\nCONNECT 38400\r\n"),
+        CallAnswered(),
+    ]
+    assert modem.dte(b"ATH\r", 20.0) == [ToCaller(b"ATH\r")]
+    assert modem.far_answered(21.0) == []
+
+
+@pytest.mark.parametrize(
+    ("init", "result"),
+    [(b"", b"\r\nBUSY\r\n"), (b"V0", b"7\r"), (b"X2", b"\r\nNO CARRIER\r\n")],
+)
+def test_a_busy_number_is_told_as_set(init: bytes, result: bytes) -> None:
+    modem = quiet(init)
+    modem.dte(b"ATD5551\r", 0.0)
+
+    assert said(modem.far_busy(1.0)) == result
+    assert modem.is_idle
+    assert modem.far_busy(1.0) == []
+
+
+def test_who_does_not_answer_in_s7_is_given_up() -> None:
+    modem = quiet(b"S7=30")
+    modem.dte(b"ATD5551\r", 0.0)
+
+    assert modem.deadline() == 30.0
+    assert modem.tick(29.9) == []
+    assert modem.tick(30.0) == [CallDropped(), ToDte(b"\r\nNO CARRIER\r\n")]
+    assert modem.is_idle
+
+
+def test_a_byte_aborts_dialling() -> None:
+    modem = quiet()
+    modem.dte(b"ATD5551\r", 0.0)
+
+    assert modem.dte(b"x", 1.0) == [CallDropped(), ToDte(b"\r\nNO CARRIER\r\n")]
+    assert modem.is_idle
+
+
+def test_a_number_that_is_not_connected_is_no_carrier() -> None:
+    modem = quiet()
+    modem.dte(b"ATD5551\r", 0.0)
+
+    assert modem.far_hang_up(1.0) == [ToDte(b"\r\nNO CARRIER\r\n")]
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_it_does_not_dial_into_a_call(escaped: bool) -> None:
+    modem = in_call() if escaped else quiet()
+    if escaped:
+        modem.dte(b"+++", 10.0)
+        modem.tick(11.0)
+    else:
+        modem.ring(0.0)
+
+    assert said(modem.dte(b"ATD5551\r", 20.0)) == b"\r\nERROR\r\n"
+
+
+def test_dtr_ends_a_call_of_its_own_too() -> None:
+    modem = quiet()
+    modem.dte(b"ATD5551\r", 0.0)
+
+    assert modem.dtr(on=False, now=1.0) == [CallDropped()]
+    assert modem.is_idle
 
 
 def test_bytes_pass_unchanged_both_ways_during_a_call_only() -> None:

@@ -24,6 +24,7 @@ from port_agents.modem import (
 from port_agents.simulated_modem import (
     CallAnswered,
     CallDropped,
+    Dialled,
     LinesChanged,
     SimulatedAction,
     SimulatedModem,
@@ -130,6 +131,8 @@ class WiredModem:
                 if self._has_lines:
                     lines = ModemLines(dcd=dcd, dsr=True, ri=ri, cts=True)
                     self._perform(self.modem.lines_changed(lines, self.now))
+            case Dialled(number):
+                raise AssertionError(f"an agent dialled {number}")
             case _:
                 self.actions.append(action)
                 self.told(action)

@@ -60,6 +60,7 @@ from port_agents.record_sender import LoadRecords, MarkStored
 from port_agents.simulated_modem import (
     CallAnswered,
     CallDropped,
+    Dialled,
     LinesChanged,
     SimulatedAction,
     SimulatedModem,
@@ -561,7 +562,7 @@ class AgentProgram(PeerProgram):
                     self.screens[hport] = self.screens.get(hport, b"") + data
                 case CallDropped():
                     self.world.note(f"{hport}: hangs up on the caller")
-                case CallAnswered():
+                case CallAnswered() | Dialled():
                     pass
 
     def _soon(self, what: Callable[[float], list[AgentAction]]) -> None:

@@ -191,6 +191,9 @@ FAULTS = [
               'connect = "tcp://127.0.0.1:2001"\ndirect = true')),
      ("35: services.console.direct: is true, but a TCP console can't be given the device: "
      "remove it, or write command")),
+    (altered(('connect = "tcp://127.0.0.1:2001"', 'connect = "tcp://127.0.0.1:2001"\nraw = true')),
+     ("35: services.console.raw: is true, but a TCP console has no terminal here: "
+     "remove it, or write command")),
     (altered(('connect = "tcp://127.0.0.1:2001"',
               'command = ["/usr/sbin/pppd"]\ndirect = true\nidle_timeout_s = 60')),
      ("36: services.console.idle_timeout_s: is set, but what passes a direct service is not seen: "
@@ -310,6 +313,20 @@ WARNINGS = [
         id="bodies that are not sealed",
     ),
 ]
+
+
+def test_a_service_for_ppp_that_echoes_is_a_warning(tmp_path: Path) -> None:
+    def mends(service: str) -> list[str]:
+        console = ('connect = "tcp://127.0.0.1:2001"', service)
+        _, warnings = inspect(
+            write(tmp_path, altered(("baud = 38400", 'ppp = "console"'), console))
+        )
+        return [warning.mend for warning in warnings]
+
+    echoing = mends('command = ["/usr/sbin/pppd"]')
+    raw = mends('command = ["/usr/sbin/pppd"]\nraw = true')
+
+    assert echoing == [*raw, "write raw = true in [services.console]"]
 
 
 @pytest.mark.parametrize(("text", "line"), WARNINGS)
