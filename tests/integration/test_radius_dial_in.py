@@ -52,6 +52,7 @@ site = "oslo"
 brokers = ["tcp://127.0.0.1:{agents}"]
 http = "127.0.0.1:{agent}"
 spool = "{directory}/spool.db"
+interim_s = 1
 insecure = true
 [[agent.ports]]
 hport = "oslo/1"
@@ -165,13 +166,20 @@ class Site:
 
     def account(self, session: str, status: str) -> dict[str, str]:
         """Return the accounting request of a call, waiting for it."""
+        wait_until(
+            lambda: bool(self.accounts(session, status)),
+            lambda: self.node.stderr[-3000:],
+            PATIENCE_S,
+        )
+        return self.accounts(session, status)[0]
 
-        def found() -> list[dict[str, str]]:
-            wanted = {"Acct-Session-Id": session, "Acct-Status-Type": status}
-            return [each for each in self.radius.accounts() if wanted.items() <= each.items()]
-
-        wait_until(lambda: bool(found()), lambda: self.node.stderr[-3000:], PATIENCE_S)
-        return found()[0]
+    def accounts(self, session: str, status: str = "") -> list[dict[str, str]]:
+        """Return the accounting requests of a call that have come, of one kind or of all."""
+        return [
+            each
+            for each in self.radius.accounts()
+            if each["Acct-Session-Id"] == session and status in {"", each["Acct-Status-Type"]}
+        ]
 
     def last_call(self) -> CallRecord:
         return read_calls(self.directory / "spool.db")[0]
@@ -315,8 +323,36 @@ def test_a_call_is_accounted_and_its_stop_sent_until_the_server_is_back(site: Si
     assert stop["Acct-Terminate-Cause"] == "Lost-Carrier"
     assert int(stop["Acct-Delay-Time"]) >= 2  # As long as two time-outs.
     assert int(stop["Acct-Input-Octets"]) >= len("hello\r")
-    told = [each for each in site.radius.accounts() if each.get("Acct-Session-Id") == session]
-    assert len(told) == 2
+    kinds = [each["Acct-Status-Type"] for each in site.accounts(session)]
+    assert (kinds[0], kinds[-1]) == ("Start", "Stop")
+    assert set(kinds[1:-1]) <= {"Interim-Update"}
+
+
+def test_how_a_stay_goes_on_is_told_every_interim(site: Site) -> None:
+    with site.call() as caller:
+        caller.sees(b"login: ")
+        caller.types("ann")
+        caller.sees(b"Password: ")
+        caller.types("secret")
+        session = caller.sees(b"END").partition(b"CALL_ID=")[2].split()[0].decode()
+        caller.types("hello")
+        wait_until(
+            lambda: len(site.accounts(session, "Interim-Update")) >= 2,
+            lambda: site.node.stderr[-3000:],
+            PATIENCE_S,
+        )
+    stop = site.account(session, "Stop")
+
+    first, second = site.accounts(session, "Interim-Update")[:2]
+    times = [int(each["Acct-Session-Time"]) for each in (first, second, stop)]
+    assert times == sorted(times)
+    assert 1 <= times[0] < times[1]
+    assert int(second["Acct-Input-Octets"]) >= len("hello\r")
+    assert int(stop["Acct-Output-Octets"]) >= int(second["Acct-Output-Octets"]) > 0
+    for interim in (first, second):
+        assert interim["User-Name"] == "ann"
+        assert interim["Class"] == "0x00ff2c31"
+        assert "Acct-Terminate-Cause" not in interim
 
 
 def test_no_password_or_secret_is_in_the_log(site: Site) -> None:
