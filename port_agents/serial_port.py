@@ -34,7 +34,8 @@ READ_BYTES: Final = 4096
 """Taken in one turn of the loop, so that a busy line does not starve the others."""
 POLL_IN_CALL_S: Final = 0.05
 """How often modem lines are read while carrier matters."""
-POLL_IDLE_S: Final = 0.25
+POLL_IDLE_S: Final = 1.0
+"""How often otherwise: 512 idle lines shall cost next to nothing."""
 DRAIN_POLL_S: Final = 0.01
 """How often the driver is asked whether its last byte has left."""
 
@@ -201,7 +202,7 @@ class SerialPort:
         )
 
     def watch_carrier(self, *, in_call: bool) -> None:
-        """Read modem lines every 50 ms in a call, every 250 ms otherwise."""
+        """Read modem lines every 50 ms in a call, every second otherwise."""
         if in_call != self._in_call and not self.closed:
             self._in_call = in_call
             self._poll_timer.cancel()
