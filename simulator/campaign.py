@@ -22,6 +22,10 @@ __all__ = ["Total", "outcomes"]
 SEEDS_PER_JOB: Final = 8
 
 
+_OF_EACH: Final = ("calls", "served", "dialogs", "attempts", "events", "checks")
+_SUMS: Final = ("seeds", *_OF_EACH, "simulated_s", "cpu_s")
+
+
 class Total(Struct, kw_only=True):
     """The sum of many outcomes."""
 
@@ -40,13 +44,20 @@ class Total(Struct, kw_only=True):
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.seeds += 1
-        for name in ("calls", "served", "dialogs", "attempts", "events", "checks"):
+        for name in _OF_EACH:
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
         self.simulated_s += outcome.simulated_s
         self.cpu_s += outcome.cpu_s
         self.faults.update(outcome.faults)
         if outcome.failure is not None:
             self.failures.append(outcome)
+
+    def join(self, other: Total) -> None:
+        """Count what another sum has counted."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.faults.update(other.faults)
+        self.failures += other.failures
 
     @property
     def times_real(self) -> float:

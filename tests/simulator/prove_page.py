@@ -1,0 +1,143 @@
+"""The page that tells what `./dev prove simulation` has come to, made from its journals."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from simulator.campaign import Total
+from simulator.plan import Mode, Plan
+from tests.simulator.explained import EXPLAINED
+from tests.simulator.journal import Fate, Journal, Searched, Seeds
+from tests.simulator.mutants import branches
+
+__all__ = ["page", "sum_of"]
+
+MODES: Final[tuple[Mode, ...]] = ("safety", "liveness")
+
+
+def page(
+    seeds: Journal[Seeds],
+    states: Journal[Searched],
+    fates: Journal[Fate],
+    plan: Plan,
+    asked: int,
+) -> str:
+    """Return the report of what is in the journals.
+
+    Args:
+        seeds: of the simulator.
+        states: of the searches.
+        fates: of the mutants.
+        plan: what the seeds' worlds are like.
+        asked: how many seeds there should be.
+    """
+    lines = [
+        "# What `./dev prove simulation` has come to",
+        "",
+        (
+            "Written by the command after each piece of its work, so it may be less than all; what "
+            "was run at a commit is kept and goes on where it was stopped. "
+            "[testing.md](testing.md) says what each part is. "
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python {sys.version.split()[0]}, "
+            f"{os.cpu_count()} processors."
+        ),
+        *_told_seeds(seeds, plan, asked),
+        *_told_states(states),
+        *_told_mutants(fates),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sum_of(seeds: Iterable[Seeds]) -> dict[Mode, Total]:
+    """Return the sums of both modes."""
+    totals: dict[Mode, Total] = {mode: Total() for mode in MODES}
+    for row in seeds:
+        for mode, total in row.totals.items():
+            totals[mode].join(total)
+    return totals
+
+
+def _row(name: str, *cells: object) -> str:
+    return f"| {name} | {' | '.join(str(cell) for cell in cells)} |"
+
+
+def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
+    totals = sum_of(journal.rows())
+    both = [totals[mode] for mode in MODES]
+    lines = [
+        "",
+        "## Seeds",
+        "",
+        (
+            f"Commit `{journal.commit}`. Asked for are {asked:,} seeds and 1,000,000 calls; run "
+            f"were {sum(x.seeds for x in both):,} seeds with {sum(x.calls for x in both):,} calls, "
+            f"each of {plan.duration_s:g} s and {plan.calls:g} calls a port and minute on "
+            f"{plan.ports} ports, {plan.agents} agents, {plan.brokers} brokers, "
+            f"{plan.workers} workers, and 100 s until all is quiet and everybody was served again."
+        ),
+        "",
+        "| | safety | liveness |",
+        "|---|---|---|",
+        _row("seeds", *(f"{x.seeds:,}" for x in both)),
+        _row("seeds that broke a rule", *(len(x.failures) for x in both)),
+        _row("calls", *(f"{x.calls:,}" for x in both)),
+        _row("of which served", *(f"{x.served:,}" for x in both)),
+        _row("dialogs", *(f"{x.dialogs:,}" for x in both)),
+        _row("begun again", *(f"{x.attempts - x.dialogs:,}" for x in both)),
+        _row("events", *(f"{x.events:,}" for x in both)),
+        _row("hours simulated", *(f"{x.simulated_s / 3600:,.1f}" for x in both)),
+        _row("times real time, by processor time", *(f"{x.times_real:,.0f}" for x in both)),
+    ]
+    broken = [each for total in both for each in total.failures]
+    if broken:
+        lines += ["", "| Broken | Rule |", "|---|---|"]
+        lines += [_row(f"{x.plan.mode} {x.plan.seed}", x.failure) for x in broken]
+    lines += ["", "| Fault | safety | liveness |", "|---|---|---|"]
+    for kind in sorted({*both[0].faults, *both[1].faults}):
+        lines.append(_row(kind, *(f"{x.faults[kind]:,}" for x in both)))
+    return lines
+
+
+def _told_states(journal: Journal[Searched]) -> list[str]:
+    return [
+        "",
+        "## States",
+        "",
+        f"Commit `{journal.commit}`.",
+        "",
+        "| Bounds | States | Steps | Deepest | Seen |",
+        "|---|---|---|---|---|",
+        *(
+            _row(each.bounds, f"{each.states:,}", f"{each.steps:,}", each.deepest, each.end)
+            for each in journal.rows()
+        ),
+    ]
+
+
+def _told_mutants(journal: Journal[Fate]) -> list[str]:
+    fates = {each.name: each.killer for each in journal.rows()}
+    alive = sorted(name for name, who in fates.items() if not who)
+    lines = [
+        "",
+        "## Mutants",
+        "",
+        (
+            f"Commit `{journal.commit}`. {len(branches())} rejecting branches, {len(fates)} "
+            f"mutants planted, {len(fates) - len(alive)} killed, {len(alive)} alive."
+        ),
+        "",
+        "| Killed by | Mutants |",
+        "|---|---|",
+        *(_row(who, n) for who, n in Counter(x for x in fates.values() if x).most_common()),
+    ]
+    if alive:
+        lines += ["", "| Alive | Why |", "|---|---|"]
+        for name in alive:
+            escaped = name.replace("|", "\\|")
+            lines.append(_row(f"`{escaped}`", EXPLAINED.get(name, "not explained yet")))
+    return lines
