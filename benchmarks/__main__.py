@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks import broker, lines, logins, system
+from broker import core
 
 BROKER_OF_PROXY_MIN = 0.4
 SYSTEM_DIALOGS_PER_S_MIN = 6000
@@ -28,7 +29,8 @@ def main() -> int:
     parser.add_argument("--no-bounds", action="store_true", help="print, but judge nothing")
     arguments = parser.parse_args()
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{'sources' if str(core.__file__).endswith('.py') else 'compiled wheel'}; "
         f"medians of {arguments.rounds} interleaved rounds\n"
     )
     faults: list[str] = []

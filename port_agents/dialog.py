@@ -26,8 +26,7 @@ every state but CLOSED has a deadline.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from typing import Final
 
 from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
 from dialgate.errors import BodyError
@@ -225,7 +224,22 @@ class PortDialog:
             return actions + self._drop(Drop.OTHER_ATTEMPT)
         if session != self.session:
             return actions + self._drop(Drop.OTHER_SESSION)
-        return actions + self._HANDLERS[verb](self, body, now)
+        return actions + self._handle(verb, body, now)
+
+    def _handle(self, verb: int, body: bytes, now: float) -> list[Action]:
+        match verb:  # The frequent ones first.
+            case Verb.SEND:
+                return self._on_send(body, now)
+            case Verb.RECEIVE:
+                return self._on_receive(body, now)
+            case Verb.COMPLETE:
+                return self._on_complete(body, now)
+            case Verb.END_REPLY:
+                return self._on_end_reply(body, now)
+            case Verb.REFUSED:
+                return self._on_refused(body, now)
+            case _:  # LOST: a broker sends no other verb of a dialog.
+                return self._on_lost(body, now)
 
     def _on_send(self, body: bytes, now: float) -> list[Action]:
         if self.phase is not Phase.BEGUN:
@@ -304,15 +318,6 @@ class PortDialog:
             return self._fail(_POISON, now)
         return self._lost(Again.LOST, now)
 
-    _HANDLERS: ClassVar[Mapping[int, Callable[[PortDialog, bytes, float], list[Action]]]] = {
-        Verb.SEND: _on_send,
-        Verb.RECEIVE: _on_receive,
-        Verb.COMPLETE: _on_complete,
-        Verb.END_REPLY: _on_end_reply,
-        Verb.REFUSED: _on_refused,
-        Verb.LOST: _on_lost,
-    }
-
     # Steps.
 
     def _begin(self, now: float) -> list[Action]:
@@ -373,8 +378,7 @@ class PortDialog:
 
     def _close(self) -> list[Action]:
         verdict = self.verdict
-        outcome = verdict.outcome if verdict is not None else "ended"
-        self._counters.dialogs[outcome] += 1
+        self._counters.dialogs["ended" if verdict is None else verdict.outcome] += 1
         self.phase = Phase.CLOSED
         admitted = verdict is not None and verdict.msg_id == SUCCESS and not self._withdrawn
         return [*self._cancel_ask(), Closed(handed_over=admitted)]

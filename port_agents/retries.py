@@ -10,6 +10,7 @@ are lost with its caller's answer in hand.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 __all__ = ["ATTEMPTS_MAX", "DIALOG_S_MAX", "POISON_MAX", "RETRY_S", "Retries"]
@@ -18,7 +19,7 @@ ATTEMPTS_MAX: Final = 20
 """BEGINs of one dialog."""
 POISON_MAX: Final = 3
 """Workers that may be lost with an answer of this caller in hand."""
-RETRY_S: Final = (0.0, 0.5, 1.0, 2.0)
+RETRY_S: Final[Sequence[float]] = (0.0, 0.5, 1.0, 2.0)
 """Waits before the first, second … BEGIN after a loss; the last one stays."""
 DIALOG_S_MAX: Final = 600.0
 """Default of the longest time from the first BEGIN to END."""

@@ -578,6 +578,7 @@ def test_walks() -> None:
     walks(2 * settings().max_examples)
 
 
+@pytest.mark.interpreted
 @pytest.mark.usefixtures("_mutant")
 def test_a_planted_bug_is_found() -> None:
     with pytest.raises((AssertionError, KeyError)):

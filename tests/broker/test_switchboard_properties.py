@@ -498,6 +498,7 @@ def plant(right: str, wrong: str) -> str:
     return mutant
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("bug", BUGS)
 def test_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant = types.ModuleType("broker.mutant")

@@ -51,9 +51,7 @@ def test_seeds_go_on_where_they_were_stopped_and_the_page_tells_of_all(
 
     def tell() -> None:
         pages.append(
-            page(
-                journal, Journal("states", Searched), Journal("mutants", Fate), prove.PLAN, 3
-            )
+            page(journal, Journal("states", Searched), Journal("mutants", Fate), prove.PLAN, 3)
         )
 
     prove.simulate_seeds(journal, 2, 1, time.monotonic() + 600, tell)
