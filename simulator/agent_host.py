@@ -35,6 +35,7 @@ from port_agents.line_actions import (
     WriteLine,
 )
 from port_agents.modem_actions import ModemLines, ModemSettings, Reopen, SetDtr
+from port_agents.record_sender import LoadRecords, MarkStored, Spooled
 from port_agents.simulated_modem import LinesChanged
 from simulator.hosts import Peer, Surroundings
 from simulator.telephone import FromModem, Telephone
@@ -69,6 +70,14 @@ class Services(Protocol):
 
     def keep(self, agent: AgentHost, hport: str, record: Record) -> None:
         """Keep a record."""
+        ...
+
+    def load(self, agent: AgentHost, after: int, limit: int) -> None:
+        """Read records that no broker has stored yet."""
+        ...
+
+    def stored(self, agent: AgentHost, records: Sequence[bytes]) -> None:
+        """Note that a broker has stored records."""
         ...
 
 
@@ -178,6 +187,16 @@ class AgentHost(Peer):
         self._perform(self.core.service_ended(hport, "", self.timeline.now))
         self.touched.add(hport)
 
+    # What its disk tells.
+
+    def records_kept(self) -> None:
+        """Take note that there is something new in the spool."""
+        self._perform(self.core.records.kept())
+
+    def records_loaded(self, records: Sequence[Spooled]) -> None:
+        """Take what was read from the spool."""
+        self._perform(self.core.records.loaded(records, self.timeline.now))
+
     # Shell.
 
     def deadline(self, *, anew: bool = False) -> float:
@@ -210,6 +229,10 @@ class AgentHost(Peer):
                 case OnPort(hport, wanted):
                     self.touched.add(hport)
                     self._on_port(hport, wanted)
+                case LoadRecords(after, limit):
+                    self._services.load(self, after, limit)
+                case MarkStored(records):
+                    self._services.stored(self, records)
                 case OpenLink(address):
                     self.open_link(address)
                 case CloseLink(address):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 from broker.core import Broker
 from broker.limits import BrokerLimits
+from broker.receipts import Receipt
 from dialgate.wire.envelope import decode_frame, pack_frames
 from dialgate.wire.verbs import Role
 from simulator.hosts import Host, Surroundings
 from simulator.network import Connection
+from simulator.records import Ledger, Table
 
 __all__ = ["BrokerHost"]
 
@@ -17,10 +20,18 @@ __all__ = ["BrokerHost"]
 class BrokerHost(Host):
     """One broker."""
 
-    def __init__(self, world: Surroundings, name: str, limits: BrokerLimits) -> None:
+    def __init__(
+        self,
+        world: Surroundings,
+        name: str,
+        limits: BrokerLimits,
+        table: Table,
+        state_fault: Callable[[], str],
+    ) -> None:
         super().__init__(world, name)
         self.limits = limits
         self.core = Broker(limits, name=name, instance=self.instance)
+        self._ledger = Ledger(self, table, state_fault, self._recorded)
         self._connections: dict[bytes, Connection] = {}
         self._routing_ids: dict[Connection, bytes] = {}
         self._last_id = 0
@@ -41,6 +52,9 @@ class BrokerHost(Host):
     def settle(self) -> None:
         """Send until the core has nothing more to say."""
         core = self.core
+        if core.receipts.taken:
+            self._ledger.store(core.receipts.taken)
+            core.receipts.taken.clear()
         while core.outbox_agents or core.outbox_workers:
             self._empty(Role.AGENT, core.outbox_agents)
             self._empty(Role.WORKER, core.outbox_workers)
@@ -55,6 +69,9 @@ class BrokerHost(Host):
             if connection is None or not connection.send(pack_frames(messages), to_peer=True):
                 self._forget(routing_id)
                 self.core.send_failed(role, routing_id, self.timeline.now)
+
+    def _recorded(self, receipts: Sequence[Receipt]) -> None:
+        self.core.recorded(receipts, self.timeline.now)
 
     def _forget(self, routing_id: bytes) -> None:
         connection = self._connections.pop(routing_id, None)

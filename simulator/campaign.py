@@ -22,7 +22,16 @@ __all__ = ["Total", "outcomes"]
 SEEDS_PER_JOB: Final = 8
 
 
-_OF_EACH: Final = ("calls", "served", "dialogs", "attempts", "events", "checks")
+_OF_EACH: Final = (
+    "calls",
+    "served",
+    "dialogs",
+    "attempts",
+    "events",
+    "checks",
+    "records",
+    "doubled",
+)
 _SUMS: Final = ("seeds", *_OF_EACH, "simulated_s", "cpu_s")
 
 
@@ -36,6 +45,8 @@ class Total(Struct, kw_only=True):
     attempts: int = 0
     events: int = 0
     checks: int = 0
+    records: int = 0
+    doubled: int = 0
     simulated_s: float = 0.0
     cpu_s: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
@@ -71,6 +82,7 @@ class Total(Struct, kw_only=True):
             f"seeds      {self.seeds:,}, of which broke a rule: {len(self.failures):,}",
             f"calls      {self.calls:,}, served: {self.served:,}",
             f"dialogs    {self.dialogs:,}, begun again: {self.attempts - self.dialogs:,}",
+            f"records    {self.records:,} stored once, offered again: {self.doubled:,}",
             f"events     {self.events:,}, ports held against the rules: {self.checks:,}",
             f"faults     {self.faults.total():,}: {faults}",
             f"time       {self.simulated_s / 3600:,.1f} h in {self.cpu_s:,.0f} s of a processor",

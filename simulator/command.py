@@ -39,7 +39,7 @@ _DESCRIPTION: Final = """
     the trace of its dialog. Answers of callers are in no trace.
 
     The cores, the runner of dialogs, the policies and the authenticator of local users are those
-    that run in service. Sockets, terminals, disks and the hashing of passwords are replaced.
+    that run in service. Sockets, terminals, disks, SQL and the hashing of passwords are replaced.
 """
 
 

@@ -172,7 +172,7 @@ class _Faults:
         """Let an agent's spool have no room."""
         world, name = self.world, self._random.choice(self.world.agent_names)
         self._count("spool full", name)
-        world.stores[name].is_full = True
+        world.spools[name].is_full = True
         self._healing(self._span(1, 15), lambda: world.make_room(name))
 
     # Telephones.

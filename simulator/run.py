@@ -52,6 +52,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """What happened, one thing at a time."""
     checks: int
     """How often a port was held against the rules."""
+    records: int
+    """Records of calls in the cluster's state."""
+    doubled: int
+    """Records that were offered to it again."""
     faults: Mapping[str, int]
     simulated_s: float
     cpu_s: float
@@ -86,6 +90,8 @@ def simulate(plan: Plan, trace: Trace | None = None) -> Outcome:
         attempts=watch.attempts,
         events=world.timeline.events,
         checks=watch.checks,
+        records=len(world.table.rows),
+        doubled=world.table.doubled,
         faults=dict(world.faults),
         simulated_s=world.timeline.now,
         cpu_s=process_time() - began,
@@ -153,6 +159,8 @@ def _judge(world: World) -> None:
     """I2, I5, I6: what everybody saw is a good history, and every call is recorded."""
     for hport in world.unrecorded():
         world.broken("I6", f"{hport}: a call has no stop record")
+    for where in world.unstored():
+        world.broken("I6", f"a record in the spool of {where}")
     if world.failure is None:
         for violation in history.check(world.whole_history()):
             world.broken("history", str(violation))

@@ -6,6 +6,7 @@ Invariant: what is told is held against what others have told before it counts.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
@@ -20,12 +21,13 @@ from simulator.agent_host import AgentHost
 from simulator.desk import TRIES
 from simulator.hosts import Host
 from simulator.plan import Broken, Plan
+from simulator.records import DISK_S, Spool, Table
 from simulator.telephone import Caller, Habit, Telephone
 from simulator.timeline import Timeline
 from simulator.trace import Trace
 from simulator.watch import Watch
 
-__all__ = ["Store", "Told"]
+__all__ = ["Told"]
 
 HABITS: Final = {
     Habit.HONEST: 50,
@@ -38,28 +40,6 @@ HABITS: Final = {
     Habit.POISON: 1,
 }
 """How many of a hundred callers are of which kind."""
-
-
-class Store:
-    """One agent's spool: what is in it survives its process, unless the disk was full."""
-
-    def __init__(self) -> None:
-        self.is_full = False
-        self.kept: list[CallRecord] = []
-        self.under_way: dict[bytes, CallFacts] = {}
-        """Notes of calls that have no stop record yet."""
-        self.unkept: list[CallRecord] = []
-        """In the memory of the process, until there is room."""
-
-    def unfinished(self) -> dict[bytes, CallFacts]:
-        """Return what is known of calls that have no stop record."""
-        stopped = {record.call for record in self.kept if record.kind == "stop"}
-        started = {each.call: each.facts for each in self.kept if each.kind == "start"}
-        return {
-            call: facts
-            for call, facts in {**self.under_way, **started}.items()
-            if call not in stopped
-        }
 
 
 class Told:
@@ -86,7 +66,8 @@ class Told:
         self.hosts: Final[dict[str, Host]] = {}
         """Processes that live, by name."""
         self.agent_names: Final = [f"a{number}" for number in range(1, plan.agents + 1)]
-        self.stores: Final = {name: Store() for name in self.agent_names}
+        self.spools: Final = {name: Spool() for name in self.agent_names}
+        self.table: Final = Table()
         self.telephones: Final = {
             f"p{number:02}": Telephone(
                 self, f"p{number:02}", self.agent_names[number % plan.agents]
@@ -266,9 +247,9 @@ class Told:
 
     def began(self, agent: AgentHost, hport: str, call: Call) -> None:
         """Note that a call is under way; on a full disk nobody can."""
-        store = self.stores[agent.name]
-        if not store.is_full:
-            store.under_way[call.id] = self._facts(agent, hport, call)
+        spool = self.spools[agent.name]
+        if not spool.is_full:
+            spool.under_way[call.id] = self._facts(agent, hport, call)
 
     def _facts(self, agent: AgentHost, hport: str, call: Call) -> CallFacts:
         return facts_of(call, (agent.site, agent.name, hport), clock_offset_s=0.0)
@@ -283,26 +264,43 @@ class Told:
             facts=self._facts(agent, hport, record.call),
         )
         self.watch.calls.setdefault(made.call, hport)
-        store = self.stores[agent.name]
-        if store.is_full:
-            store.unkept.append(made)
+        spool = self.spools[agent.name]
+        if spool.is_full:
+            spool.unkept.append(made)
         else:
-            self.store(store, made)
+            self.write(agent.name, made)
 
     def make_room(self, agent: str) -> None:
         """Let an agent's disk have room again."""
-        store = self.stores[agent]
-        store.is_full = False
-        for record in store.unkept:
-            self.store(store, record)
-        store.unkept.clear()
+        spool = self.spools[agent]
+        spool.is_full = False
+        unkept, spool.unkept = spool.unkept, []
+        for record in unkept:
+            self.write(agent, record)
 
-    def store(self, store: Store, record: CallRecord) -> None:
-        """Write a record to a disk that has room."""
-        store.kept.append(record)
-        if record.kind == "stop":
-            store.under_way.pop(record.call, None)
+    def write(self, agent: str, record: CallRecord) -> None:
+        """Write a record to a disk that has room, and let its agent know."""
+        self.spools[agent].keep(record)
         self.watch.recorded(record)
+        host = self.hosts.get(agent)
+        if isinstance(host, AgentHost):
+            self.timeline.after(DISK_S, host.turn, host.records_kept)
+
+    def load(self, agent: AgentHost, after: int, limit: int) -> None:
+        """Read records of an agent's disk."""
+        found = self.spools[agent.name].load(after, limit)
+        self.timeline.after(DISK_S, agent.turn, agent.records_loaded, found)
+
+    def stored(self, agent: AgentHost, records: Sequence[bytes]) -> None:
+        """I6: an agent notes that records are stored; so they are."""
+        if any(record not in self.table.rows for record in records):
+            self.broken("I6", f"{agent.name} takes a record for stored that is not")
+        self.spools[agent.name].mark_stored(records)
+
+    def unstored(self) -> list[str]:
+        """I6: return in whose spool a record is that is not in the table, or the reverse."""
+        kept = {x.record: name for name, spool in self.spools.items() for x in spool.kept}
+        return [f"{name}: not in the table" for x, name in kept.items() if x not in self.table.rows]
 
     def unrecorded(self) -> list[str]:
         """Return the ports of calls that left no stop record and should have."""
@@ -310,7 +308,7 @@ class Told:
 
     def whole_history(self) -> list[history.Event]:
         """Return what everybody saw, and what was stored of it."""
-        rows = [record for store in self.stores.values() for record in store.kept]
+        rows = self.table.rows.values()
         stored = [
             history.Stored(
                 at=record.facts.rang_at,
@@ -343,10 +341,10 @@ class Told:
 
     def agent_dies(self, host: AgentHost) -> None:
         """Take note of what an agent that is killed takes with it."""
-        store = self.stores[host.name]
-        noted = set(store.unfinished())
-        lost = {record.call for record in store.unkept}
-        store.unkept.clear()
+        spool = self.spools[host.name]
+        noted = set(spool.unfinished())
+        lost = {record.call for record in spool.unkept}
+        spool.unkept.clear()
         for hport, line in host.core.lines.items():
             # Its disk was full when it rang.
             if line.call is not None and line.call.id not in noted:

@@ -65,7 +65,7 @@ class World(Told):
             self._starters[name[0]](name)
 
     def _start_broker(self, name: str) -> Host:
-        host = BrokerHost(self, name, BrokerLimits())
+        host = BrokerHost(self, name, BrokerLimits(), self.table, self.state_fault)
         self.hosts[name] = host
         return host
 
@@ -88,12 +88,11 @@ class World(Told):
         ours = {x: each for x, each in self.telephones.items() if each.agent == name}
         host = AgentHost(self, name, self.broker_names, ours, self, dialog_max_s=DIALOG_S_MAX)
         self.hosts[name] = host
-        store = self.stores[name]
-        for call, facts in store.unfinished().items():
+        for call, facts in self.spools[name].unfinished().items():
             stop = stop_of_interrupted(
                 call, facts, record=self.next_record(), made_at=self.timeline.now
             )
-            self.store(store, stop)
+            self.write(name, stop)
         host.turn(host.start)
         return host
 

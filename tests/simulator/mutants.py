@@ -24,6 +24,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -31,48 +32,68 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 ROOT: Final = Path(__file__).parent.parent.parent
-CORES: Final = {
-    "broker.switchboard": [
-        "tests/broker/test_switchboard.py",
-        "tests/broker/test_core.py",
-        "tests/broker/test_dispatch.py",
-    ],
-    "broker.registry": ["tests/broker/test_registry.py", "tests/broker/test_core.py"],
-    "broker.core": [
-        "tests/broker/test_core.py",
-        "tests/broker/test_registry.py",
-        "tests/broker/test_dispatch.py",
-    ],
-    "broker.dispatch": ["tests/broker/test_dispatch.py", "tests/broker/test_switchboard.py"],
-    "port_agents.dialog": [
-        "tests/port_agents/test_dialog_table.py",
-        "tests/port_agents/test_dialog.py",
-    ],
-    "port_agents.exchange": [
-        "tests/port_agents/test_dialog.py",
-        "tests/port_agents/test_dialog_table.py",
-    ],
-    "port_agents.agent": ["tests/port_agents/test_agent.py", "tests/port_agents/test_line.py"],
-    "port_agents.brokers": ["tests/port_agents/test_brokers.py", "tests/port_agents/test_agent.py"],
-    "port_agents.line": ["tests/port_agents/test_line.py"],
-    "port_agents.line_call": ["tests/port_agents/test_line.py"],
-    "auth_workers.session": [
-        "tests/auth_workers/test_session_table.py",
-        "tests/auth_workers/test_session.py",
-    ],
+ROOTS: Final = (
+    "broker.core",
+    "port_agents.agent",
+    "auth_workers.session",
+    "auth_workers.policy",
+    "auth_workers.charging",
+    "auth_workers.authenticators.local",
+    "auth_workers.authenticators.one_time_code",
+)
+"""What decides in each program: its core, and who judges a caller.  All that they import is looked
+through, so a module that is new is on the list by itself."""
+NO_CORES: Final = (
+    "dialgate.codes",
+    "dialgate.database",
+    "dialgate.errors",
+    "dialgate.keys",
+    "dialgate.passwords",
+    "dialgate.settings",
+    "dialgate.state",
+    "dialgate.text",
+    "dialgate.user_sessions",
+    "dialgate.users",
+    "auth_workers.hashing",
+    "auth_workers.kinds",
+    "port_agents.direct_line",
+)
+"""What they import besides: the configuration, where things are stored, what is written.  A direct
+line has no modem, so no caller whom anything here could reject."""
+MORE_TESTS: Final = {
+    "auth_workers.authenticators": ["tests/auth_workers/test_login.py"],
+    "auth_workers.judging": ["tests/auth_workers/test_policy.py"],
     "auth_workers.session_dialog": [
         "tests/auth_workers/test_session_table.py",
         "tests/auth_workers/test_session.py",
     ],
-    "auth_workers.attempts": ["tests/auth_workers/test_attempts.py"],
-    "auth_workers.cookie": ["tests/auth_workers/test_cookie.py"],
-    "auth_workers.credit": ["tests/auth_workers/test_credit.py"],
-    "auth_workers.dialog": ["tests/auth_workers/test_dialog.py"],
-    "auth_workers.login": ["tests/auth_workers", "-k=login or policy or local"],
-    "dialgate.sealing": ["tests/dialgate/test_sealing.py"],
-    "dialgate.session": ["tests/dialgate/test_session.py"],
+    "broker.board": ["tests/broker/test_events.py", "tests/broker/test_registry.py"],
+    "broker.commands": ["tests/broker/test_events.py"],
+    "broker.conduct": ["tests/broker/test_core.py"],
+    "broker.core": ["tests/broker/test_registry.py", "tests/broker/test_dispatch.py"],
+    "broker.dispatch": ["tests/broker/test_switchboard.py"],
+    "broker.registry": ["tests/broker/test_core.py"],
+    "broker.switchboard": ["tests/broker/test_core.py", "tests/broker/test_dispatch.py"],
+    "dialgate.policy.keys": ["tests/dialgate/policy/test_rules.py"],
+    "dialgate.wire.fields": ["tests/dialgate/wire/test_bodies.py"],
+    "dialgate.wire.body_codec": ["tests/dialgate/wire/test_bodies.py"],
+    "port_agents.agent": ["tests/port_agents/test_line.py"],
+    "port_agents.brokers": ["tests/port_agents/test_agent.py"],
+    "port_agents.call": ["tests/port_agents/test_line.py"],
+    "port_agents.exchange": [
+        "tests/port_agents/test_dialog.py",
+        "tests/port_agents/test_dialog_table.py",
+    ],
+    "port_agents.line_call": [
+        "tests/port_agents/test_line.py",
+        "tests/port_agents/test_line_callers.py",
+    ],
+    "port_agents.modem_arming": ["tests/port_agents/test_modem.py"],
+    "port_agents.modem_ladder": ["tests/port_agents/test_modem.py"],
+    "port_agents.orders": ["tests/port_agents/test_agent.py"],
+    "port_agents.retries": ["tests/port_agents/test_dialog.py"],
 }
-"""Cores, and the tests that are asked first."""
+"""Tests that are asked behind those of the module's own name."""
 LAST: Final = (
     ("scenarios", ["tests/scenarios/test_scenarios.py"]),
     ("simulator", ["tests/simulator/test_run.py", "-k", "rule and (safety-0 or liveness-0)"]),
@@ -80,8 +101,8 @@ LAST: Final = (
 )
 """Who is asked when they let a mutant live."""
 _EFFECTLESS: Final = frozenset({"drop", "drops", "refuse", "lost_to_sender", "misses", "error"})
-KILL_S_MAX: Final = 120
-"""A mutant under which the tests take longer hangs: that is seen, too."""
+_REFUSALS: Final = frozenset({"Rejected", "Refused", "Unavailable", "Undecided", "Barred", "None"})
+"""Values that are a refusal."""
 
 
 class Branch(NamedTuple):
@@ -98,22 +119,64 @@ class Branch(NamedTuple):
     """What the condition, or the operand, is instead."""
     text: str
     """The condition as it is written, or the operand."""
+    nth: int = 1
+    """Of those that are written alike in one function."""
 
     @property
     def name(self) -> str:
         """A name that outlives changes elsewhere in the file."""
-        return f"{self.module}:{self.function}: {self.text} -> {self.value}"
+        which = "" if self.nth == 1 else f" ({self.nth})"
+        return f"{self.module}:{self.function}: {self.text} -> {self.value}{which}"
 
 
-def branches() -> list[Branch]:
+@cache
+def branches() -> tuple[Branch, ...]:
     """Return every rejecting branch of the cores."""
     found: list[Branch] = []
-    for module in CORES:
-        tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())
+    for module in cores():
+        tree = ast.parse(_file(module).read_text())
         for name, function in _functions(tree):
             if "super()" not in ast.unparse(function):
                 found += _of(module, name, function)
-    return found
+    alike: Counter[str] = Counter()
+    for index, branch in enumerate(found):
+        alike[branch.name] += 1
+        found[index] = branch._replace(nth=alike[branch.name])
+    return tuple(found)
+
+
+@cache
+def cores() -> tuple[str, ...]:
+    """Return `ROOTS` and all that they import, but `NO_CORES`, by name."""
+    found: set[str] = set()
+    todo = list(ROOTS)
+    while todo:
+        module = todo.pop()
+        if module in found or not _file(module).exists() or module.startswith(NO_CORES):
+            continue
+        found.add(module)
+        for node in ast.parse(_file(module).read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                todo += [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+    return tuple(sorted(found))
+
+
+def _file(module: str) -> Path:
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def asked_first(module: str) -> list[str]:
+    """Return the files that are asked first: those named like the module, then `MORE_TESTS`."""
+    package, _, name = module.rpartition(".")
+    folder = ROOT / "tests" / package.replace(".", "/")
+    named = [
+        path
+        for path in sorted(folder.glob(f"test_{name}*.py"))
+        if path.stem in {f"test_{name}", f"test_{name}_table"}
+    ]
+    files = [str(path.relative_to(ROOT)) for path in named] + MORE_TESTS.get(module, [])
+    return list(dict.fromkeys(files))
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -137,8 +200,14 @@ def _of(module: str, name: str, function: ast.AST) -> Iterator[Branch]:
             yield from _conditions(module, name, node.guard, value=False)
         elif isinstance(node, ast.Match):
             yield from _cases(module, name, node)
+        elif isinstance(node, ast.While) and not isinstance(node.test, ast.Constant):
+            # Who asks again and again has a bound; a loop that waits for nobody ends by itself.
+            if any(isinstance(each, ast.Await) for each in ast.walk(node)):
+                yield from _conditions(module, name, node.test, value=True)
         elif isinstance(node, ast.Return | ast.Assign | ast.keyword):
             given = node.value
+            if isinstance(given, ast.IfExp):
+                yield from _choice(module, name, given)
             if isinstance(given, ast.BoolOp) and isinstance(given.op, ast.And):
                 yield from _operands(module, name, given, value=True)
 
@@ -151,6 +220,12 @@ def _cases(module: str, name: str, match: ast.Match) -> Iterator[Branch]:
         if _rejects(case.body) and not isinstance(case.body[0], ast.Raise | ast.Return):
             text = f"case {ast.unparse(case.pattern)}"
             yield Branch(module, name, match.lineno, match.col_offset, index, True, text)
+
+
+def _choice(module: str, name: str, given: ast.IfExp) -> Iterator[Branch]:
+    """Yield a choice between something and a refusal."""
+    if _refuses(given.body) != _refuses(given.orelse):
+        yield from _conditions(module, name, given.test, value=_refuses(given.orelse))
 
 
 def _conditions(module: str, name: str, test: ast.expr, *, value: bool) -> Iterator[Branch]:
@@ -171,16 +246,20 @@ def _operands(module: str, name: str, test: ast.BoolOp, *, value: bool) -> Itera
 
 def _rejects(body: list[ast.stmt]) -> bool:
     """Return whether statements reject: they count a drop, or raise, or do nothing else."""
-    if isinstance(body[-1], ast.Raise) or any(_counts(each) for each in body):
+    last = body[-1]
+    if isinstance(last, ast.Raise) or any(_counts(each) for each in body):
+        return True
+    if isinstance(last, ast.Return) and last.value is not None and _refuses(last.value):
         return True
     return all(_is_effectless(each) for each in body) and any(
-        isinstance(each, ast.Raise | ast.Return | ast.Continue) or _counts(each) for each in body
+        isinstance(each, ast.Raise | ast.Return | ast.Continue | ast.Break) or _counts(each)
+        for each in body
     )
 
 
 def _is_effectless(statement: ast.stmt) -> bool:
     match statement:
-        case ast.Raise() | ast.Continue() | ast.Pass():
+        case ast.Raise() | ast.Continue() | ast.Break() | ast.Pass():
             return True
         case ast.Return(value=value):
             return value is None or _is_nothing(value)
@@ -203,6 +282,12 @@ def _is_nothing(value: ast.expr) -> bool:
             return last.isupper() or last == "code"
         case _:
             return False
+
+
+def _refuses(value: ast.expr) -> bool:
+    """Return whether a value is a refusal: the class says so, or a constant of one."""
+    name = ast.unparse(value.func if isinstance(value, ast.Call) else value).rpartition(".")[2]
+    return name in _REFUSALS
 
 
 def _counts(statement: ast.stmt) -> bool:
@@ -255,7 +340,7 @@ class _Change(ast.NodeTransformer):
 def plant(branch: Branch) -> None:
     """Put the mutant into this process, for good."""
     module = importlib.import_module(branch.module)
-    tree = ast.parse((ROOT / (branch.module.replace(".", "/") + ".py")).read_text())
+    tree = ast.parse(_file(branch.module).read_text())
     function = copy.deepcopy(dict(_functions(tree))[branch.function])
     change = _Change(branch)
     change.visit(function)
@@ -292,7 +377,8 @@ def kill(branch: Branch) -> str:
     """Return who kills a mutant, or "" if it lives.  Only to be called in a process of its own."""
     plant(branch)
     sys.setrecursionlimit(2000)
-    for who, tests in (("state tables and tests of the core", CORES[branch.module]), *LAST):
+    own = [("tests of the core", [each]) for each in asked_first(branch.module)]
+    for who, tests in (*own, *LAST):
         quiet = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header"]
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             status = pytest.main([*quiet, "--timeout=60", *tests])
@@ -324,7 +410,7 @@ def killed_by(branch: Branch) -> str:
 
 def run(chosen: Iterable[Branch], *, until: float = float("inf")) -> dict[str, str]:
     """Return who killed which mutant, by name; those not come to by `until` are not in it."""
-    for module in CORES:
+    for module in cores():
         importlib.import_module(module)
     fates: dict[str, str] = {}
     for branch in chosen:

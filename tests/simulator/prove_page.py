@@ -89,6 +89,8 @@ def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
         _row("of which served", *(f"{x.served:,}" for x in both)),
         _row("dialogs", *(f"{x.dialogs:,}" for x in both)),
         _row("begun again", *(f"{x.attempts - x.dialogs:,}" for x in both)),
+        _row("records stored", *(f"{x.records:,}" for x in both)),
+        _row("offered again", *(f"{x.doubled:,}" for x in both)),
         _row("events", *(f"{x.events:,}" for x in both)),
         _row("hours simulated", *(f"{x.simulated_s / 3600:,.1f}" for x in both)),
         _row("times real time, by processor time", *(f"{x.times_real:,.0f}" for x in both)),

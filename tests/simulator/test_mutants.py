@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from tests.simulator.explained import EXPLAINED
-from tests.simulator.mutants import CORES, ROOT, branches
+from tests.simulator.mutants import ROOT, asked_first, branches, cores
 
 SAMPLE: Final = 4
 """Of all mutants, evenly; ./dev prove plants the rest, too."""
@@ -36,7 +36,14 @@ def test_each_mutant_has_a_name_of_its_own() -> None:
     names = [each.name for each in branches()]
 
     assert len(names) == len(set(names))
-    assert {each.module for each in branches()} <= set(CORES)
+    assert {each.module for each in branches()} <= set(cores())
+
+
+def test_each_core_has_tests_that_are_asked_first() -> None:
+    asked = {module: asked_first(module) for module in {each.module for each in branches()}}
+
+    assert [module for module, files in asked.items() if not files] == []
+    assert [x for files in asked.values() for x in files if not (ROOT / x).exists()] == []
 
 
 def test_what_may_live_is_on_the_list() -> None:
