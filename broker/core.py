@@ -24,7 +24,7 @@ from broker.limits import BrokerLimits
 from broker.receipts import Receipt, Receipts
 from broker.registry import Registry
 from broker.replies import DENIED
-from broker.sessions import AgentSession, Over, Revoked, Right, Session, WorkerSession
+from broker.sessions import AgentSession, Over, Revoked, Right, Session, Turn, WorkerSession
 from broker.switchboard import DialogMessage, Switchboard
 from dialgate.codes import Winerror
 from dialgate.errors import ProtocolError
@@ -66,6 +66,8 @@ class Broker:
         self.switchboard: Final = Switchboard(
             limits, self._post, self._workers, self.counts, self.board.dialog_changed
         )
+        self.turns: Final[list[Turn]] = []
+        """Starts and ends of agents' processes, for the loop to take."""
         self.outbox_agents: Final[dict[bytes, list[bytes]]] = self._post.agents
         self.outbox_workers: Final[dict[bytes, list[bytes]]] = self._post.workers
         self.stops_at = math.inf
@@ -236,6 +238,8 @@ class Broker:
         if isinstance(session, AgentSession):
             self.switchboard.agent_left(session.name, now)
             self.board.agent_changed(session, now)
+            if session.up_s is not None:
+                self.turns.append(Turn(session, started=True, ago_s=session.up_s))
             if self.stops_at < math.inf:
                 self._send_drain(session, now)
         elif isinstance(session, WorkerSession):
@@ -281,7 +285,9 @@ class Broker:
         self._post.send(session, encode(Verb.PONG, decode_body(message[3], Ping)))
 
     def _bye(self, session: Session, message: Envelope, now: float) -> None:
-        decode_body(message[3], Bye)
+        bye = decode_body(message[3], Bye)
+        if bye.stops is True and isinstance(session, AgentSession):
+            self.turns.append(Turn(session, started=False))
         self.registry.end(session, Over.BYE, now)
 
     def _ready(self, worker: WorkerSession, message: Envelope, _now: float) -> None:

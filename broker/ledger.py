@@ -1,5 +1,7 @@
 """Stores records of calls in the cluster's state, in a thread and an event loop of its own.
 
+It notes there, too, when agents start and stop.
+
 The broker's loop only hands records over and hears which of them are on the disk.  What comes while
 a transaction is under way goes into the next one, so batches grow with the load.  While the state
 can't be used, records wait here up to a limit, and beyond it are dropped: their agents have them,
@@ -14,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,6 +25,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from broker.receipts import Receipt
+from broker.sessions import Turn
+from dialgate.agent_turns import AgentTurn, store_turns
 from dialgate.calls import store_records
 from dialgate.errors import StateError
 from dialgate.state import open_state
@@ -32,6 +37,8 @@ WAITING_MAX: Final = 10_000
 """Records that wait for the state: about 20 MB."""
 BATCH_MAX: Final = 500
 """Records in one transaction."""
+TURNS_MAX: Final = 10_000
+"""Starts and ends of agents that wait for the state."""
 RETRY_S: Final = 1.0
 """Until a state that could not be used is tried again."""
 CLOSE_S: Final = 5.0
@@ -61,7 +68,7 @@ class Ledger:
         self.doubled = 0
         """Records that were there already, or a second start or stop of a call."""
         self.dropped = 0
-        """Records for which there was no room."""
+        """Records, and starts and ends of agents, for which there was no room."""
         self.errors = 0
         """Times that the state could not be opened or written."""
         self.failing = ""
@@ -72,6 +79,8 @@ class Ledger:
         self._owner = asyncio.get_running_loop()
         self._waiting: deque[Receipt] = deque()
         """Appended to by the owner, taken from the left by the thread."""
+        self._turns: deque[AgentTurn] = deque()
+        """Likewise."""
         self._loop = asyncio.new_event_loop()
         self._arrived = asyncio.Event()
         self._closing = False
@@ -88,6 +97,17 @@ class Ledger:
         room = max(0, WAITING_MAX - len(self._waiting))
         self.dropped += max(0, len(receipts) - room)
         self._waiting.extend(receipts[:room])
+        self._loop.call_soon_threadsafe(self._arrived.set)
+
+    def note_turns(self, turns: Sequence[Turn]) -> None:
+        """Queue starts and ends of agents for the state."""
+        room = max(0, TURNS_MAX - len(self._turns))
+        self.dropped += max(0, len(turns) - room)
+        now = time.time()
+        self._turns.extend(
+            AgentTurn(agent.name, agent.instance, started, now - ago_s)
+            for agent, started, ago_s in turns[:room]
+        )
         self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def aclose(self) -> None:
@@ -115,7 +135,7 @@ class Ledger:
                         return
                     await asyncio.sleep(self._retry_s)
                     continue
-                if self._closing and not self._waiting:
+                if self._closing and not self._waiting and not self._turns:
                     return
                 await self._arrived.wait()
                 self._arrived.clear()
@@ -124,6 +144,10 @@ class Ledger:
                 await engine.dispose()
 
     async def _store_waiting(self, engine: AsyncEngine) -> None:
+        while turns := list(itertools.islice(self._turns, BATCH_MAX)):
+            await store_turns(engine, turns, time.time())
+            for _ in turns:
+                self._turns.popleft()
         while batch := list(itertools.islice(self._waiting, BATCH_MAX)):
             new = await store_records(engine, [each.record for each in batch])
             for _ in batch:

@@ -17,7 +17,7 @@ import zmq
 
 from broker.core import Broker
 from broker.receipts import Receipt
-from broker.sessions import Revoked, Right
+from broker.sessions import Revoked, Right, Turn
 from dialgate.codes import Code
 from dialgate.errors import ListenError
 from dialgate.sockets import NOBLOCK, SEND_MORE, EdgeReader, configure
@@ -110,6 +110,8 @@ class Server:
         """Messages to each role by their second byte: the verb, as every encoder writes it."""
         self.store: Callable[[Sequence[Receipt]], None] | None = None
         """Takes records of calls; `recorded` is to be called for those that were stored."""
+        self.note_turns: Callable[[Sequence[Turn]], None] | None = None
+        """Takes starts and ends of agents."""
         self.multipart_drops = 0
         self.empty_drops = 0
         self._gate = gate
@@ -258,6 +260,11 @@ class Server:
             self._take_answers()
         if self.broker.receipts.taken:
             self._hand_on_records()
+        if self.broker.turns:
+            turns = self.broker.turns[:]
+            self.broker.turns.clear()
+            if self.note_turns is not None:
+                self.note_turns(turns)
 
     def _take_answers(self) -> None:
         """Give the answers to commands to whoever waits for them, if he still does."""

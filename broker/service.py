@@ -67,6 +67,7 @@ async def serve(settings: Settings, life: Life) -> None:
         aclosing(Ledger(settings.cluster.state, server.recorded)) as ledger,
     ):
         server.store = ledger.store
+        server.note_turns = ledger.note_turns
         view = View(server.broker, time.monotonic)
         feed = Feed(server.broker.board, view.items)
         operators = Operators(server, view)

@@ -10,12 +10,21 @@ by the session that a dialog is bound to.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from dialgate.wire.bodies import Hello
 from dialgate.wire.verbs import Role
 
-__all__ = ["REVOKED", "AgentSession", "Over", "Revoked", "Right", "Session", "WorkerSession"]
+__all__ = [
+    "REVOKED",
+    "AgentSession",
+    "Over",
+    "Revoked",
+    "Right",
+    "Session",
+    "Turn",
+    "WorkerSession",
+]
 
 
 class Right(Protocol):
@@ -98,7 +107,7 @@ class AgentSession(Session):
     """A port agent's session."""
 
     role = Role.AGENT
-    __slots__ = ("hports", "listed", "site", "warned")
+    __slots__ = ("hports", "listed", "site", "up_s", "warned")
 
     def __init__(
         self, connection: bytes, hello: Hello, right: Right | Revoked | None, now: float
@@ -106,6 +115,8 @@ class AgentSession(Session):
         super().__init__(connection, hello, right, now)
         assert isinstance(hello.site, str), "an agent's HELLO has a site"
         self.site = hello.site
+        self.up_s = hello.up_ms / 1000 if isinstance(hello.up_ms, int) else None
+        """How long its process had run when it said HELLO; None: it did not say."""
         self.hports: set[str] = set()
         """Ports that count as this agent's."""
         self.warned: set[str] = set()
@@ -117,6 +128,15 @@ class AgentSession(Session):
         """Return whether its key allows `hport`; without keys every port is."""
         right = self.right
         return right is None or (not isinstance(right, Revoked) and right.may_speak_for(hport))
+
+
+class Turn(NamedTuple):
+    """An agent's process has started, or ends in order."""
+
+    agent: AgentSession
+    started: bool
+    ago_s: float = 0.0
+    """How long ago that was."""
 
 
 class WorkerSession(Session):

@@ -65,9 +65,9 @@ class Link:
         self.session.start(self._clock())
         self._settle()
 
-    def stop(self, code: Code) -> None:
-        """Say BYE, close the socket, open no session any more."""
-        self.session.stop(code)
+    def stop(self, code: Code, *, stops: bool = False) -> None:
+        """Say BYE, that this process ends if it `stops`, and open no session any more."""
+        self.session.stop(code, stops=stops)
         self._settle()
         if self._timer is not None:
             self._timer.cancel()

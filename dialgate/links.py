@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -109,6 +110,7 @@ class Links:
         self._keys = keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._numbers = count(1)
+        self._started_at = time.monotonic()
         self._by_session: dict[int, Link] = {}
         self._hello = Hello(
             protocol=PROTOCOL,
@@ -147,9 +149,9 @@ class Links:
                 self.transmit(session, message)
             case OpenLink(name):
                 self.links[name].start()
-            case CloseLink(name):
+            case CloseLink(name, stops):
                 self._by_session.pop(self.links[name].session.session, None)
-                self.links[name].stop(NO_ERROR)
+                self.links[name].stop(NO_ERROR, stops=stops)
             case CloseSession(session, code):
                 if (link := self._by_session.pop(session, None)) is not None:
                     link.close_session(code)
@@ -212,7 +214,11 @@ class Links:
         return ClientKeys(own.public, own.secret, server)
 
     def _greeting(self, session: int) -> bytes:
-        return encode(Verb.HELLO, msgspec.structs.replace(self._hello, session=session))
+        hello = msgspec.structs.replace(self._hello, session=session)
+        if self._role is Role.AGENT:
+            up_ms = int((time.monotonic() - self._started_at) * 1000)
+            hello = msgspec.structs.replace(hello, up_ms=up_ms)
+        return encode(Verb.HELLO, hello)
 
 
 def _log_error(link: str, body: bytes) -> None:

@@ -78,6 +78,8 @@ class CloseLink:
     """Stop trying that endpoint."""
 
     link: str
+    stops: bool = False
+    """Whether this process ends with it, in order."""
 
 
 class Transmit(Struct, frozen=True, gc=False):
@@ -172,10 +174,16 @@ class PeerSession:
             self._failures = 0
             self._greet(now)
 
-    def stop(self, code: Code) -> None:
-        """Say BYE if a session is open, and open none any more.  No event follows."""
+    def stop(self, code: Code, *, stops: bool = False) -> None:
+        """Say BYE if a session is open, and open none any more.  No event follows.
+
+        Args:
+            code: why.
+            stops: this process ends, in order.
+        """
         if self.state is SessionState.OPEN:
-            self._outbox.append(encode(Verb.BYE, Bye(code=code)))
+            bye = Bye(code=code, stops=True) if stops else Bye(code=code)
+            self._outbox.append(encode(Verb.BYE, bye))
         else:
             self._outbox.clear()
         self.state = SessionState.STOPPED

@@ -35,6 +35,7 @@ from dialgate.wire.limits import (
 
 __all__ = [
     "ACCOUNTING",
+    "AGENT_TURNS",
     "BASELINE",
     "CALL_RECORDS",
     "META",
@@ -49,7 +50,7 @@ __all__ = [
     "metadata",
 ]
 
-SCHEMA: Final = "0007"
+SCHEMA: Final = "0008"
 """Revision of these tables: the newest migration's.  Four digits, so that they compare."""
 BASELINE: Final = "0001"
 """Revision of databases from before there were migrations."""
@@ -162,6 +163,17 @@ CALL_RECORDS: Final = Table(
 
 Times are seconds since 1970: when the agent made the record, when it was stored.  `username` is of
 the call's last dialog, `facts` the whole record as JSON."""
+AGENT_TURNS: Final = Table(
+    "agent_turns",
+    metadata,
+    Column("id", LargeBinary(ID_BYTES), primary_key=True),
+    Column("agent", String(NAME_CHARS_MAX), nullable=False),
+    Column("started", Boolean, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("stored_at", Double, nullable=False),
+    Index("agent_turns_by_storing", "stored_at"),
+)
+"""When agents' processes started, and ended in order (`dialgate.agent_turns`)."""
 ACCOUNTING: Final = Table(
     "accounting",
     metadata,
@@ -177,6 +189,7 @@ ACCOUNTING: Final = Table(
     Column("sendings", Integer, nullable=False),
     Column("done", Boolean, nullable=False),
     Index("accounting_by_call", "authenticator", "call"),
+    Index("accounting_by_agent", "authenticator", "agent", "turn"),
     Index(
         "accounting_due",
         "authenticator",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dialgate.session import CloseLink, OpenLink
@@ -164,10 +164,10 @@ class Brokers:
         return [self._close(link) for link in sorted(self.links) if link not in kept]
 
     def close(self) -> list[LinkAction]:
-        """Close all links, for good."""
+        """Close all links, for good: the process ends."""
         self.home = None
         self._next_at = math.inf
-        return [self._close(link) for link in sorted(self.links)]
+        return [replace(self._close(link), stops=True) for link in sorted(self.links)]
 
     def tick(self, now: float) -> list[LinkAction]:
         """Try the next broker when the last one has had its time."""

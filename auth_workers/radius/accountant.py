@@ -32,7 +32,7 @@ LOOK_S: Final = 1.0
 """How often new records are looked for."""
 CLAIMED_MAX: Final = 16
 """Rows that are told at once."""
-LEASE_SPARE_S: Final = 10.0
+LEASE_SPARE_S: Final = 5.0
 """How much longer a claim lasts than the sending can."""
 AGAIN_S, AGAIN_S_MAX = 2.0, 60.0
 """Wait after the first sending without an answer; it doubles, up to the second."""

@@ -1,7 +1,7 @@
 """What RADIUS accounting says of a call (RFC 2866, RFC 2869).  Pure.
 
-Calls are accounted that somebody was admitted in, from their records; what an agent's start or end
-means to its calls is told as Accounting-On and -Off.  Invariant: each reason for which a call ends
+Calls are accounted that somebody was admitted in, from their records; an agent's start and end are
+told as Accounting-On and -Off.  Invariant: each reason for which a call ends
 has an Acct-Terminate-Cause of its own.
 """
 
@@ -22,7 +22,6 @@ __all__ = [
     "admission_of",
     "of_agent",
     "of_record",
-    "turn_of_agent",
 ]
 
 ADMITTED_BY: Final = "radius"
@@ -67,19 +66,11 @@ TERMINATE_CAUSES: Final[Mapping[str, int]] = {
 NAS_REQUEST: Final = 10
 """Cause of a reason that this version doesn't know: an agent may be newer."""
 
-_TURNS: Final = {"agent-restart": Status.ON, "agent-stopped": Status.OFF}
-"""What the end of a call tells of its agent: it has started anew, or goes down in order."""
-
 
 def admission_of(record: CallRecord) -> DialogFacts | None:
     """Return the dialog that let the caller in, or None: then the call is not accounted."""
     dialogs = record.facts.dialogs
     return dialogs[-1] if dialogs and dialogs[-1].verdict == "success" else None
-
-
-def turn_of_agent(record: CallRecord) -> Status | None:
-    """Return ON or OFF where `record` tells that its agent was started anew or stopped."""
-    return _TURNS.get(record.facts.disconnect) if record.kind == "stop" else None
 
 
 def of_record(record: CallRecord, admission: DialogFacts) -> Pairs:

@@ -3,7 +3,8 @@
 Workers share the work: each claims a few rows with a lease, tells the server, and notes that it is
 done.  A killed worker's rows are claimed by another when the lease is over, so that a record may be
 told twice and never not at all; servers know it by Acct-Session-Id and Acct-Status-Type.  Of one
-call, one row is claimed at a time, the oldest first: no Start comes after its Stop.
+call, one row is claimed at a time, the oldest first: no Start comes after its Stop; and nothing of
+an agent while an older start or end of it is not told, which a server may end its sessions by.
 
 Records are looked for that were stored within `LOOK_BACK_S`; a table that is new accounts no older
 ones.  Every function raises `StateError`, in one line, when the database can't be asked.
@@ -11,20 +12,19 @@ ones.  Every function raises `StateError`, in one line, when the database can't 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import Row, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from auth_workers.radius.accounting import ADMITTED_BY, Status, admission_of, turn_of_agent
+from auth_workers.radius.accounting import ADMITTED_BY, Status, admission_of
 from dialgate.state import reading, writing
-from dialgate.tables import ACCOUNTING, CALL_RECORDS
+from dialgate.tables import ACCOUNTING, AGENT_TURNS, CALL_RECORDS
 from dialgate.wire.record import CallFacts, CallRecord
 
 __all__ = ["LOOK_BACK_S", "Claim", "Ledger"]
@@ -39,11 +39,12 @@ KEPT_S: Final = 2 * LOOK_BACK_S
 """How long a row is kept that is done: for longer than its record would be found again."""
 ENTERED_MAX: Final = 256
 """Records that are entered at a time."""
-TURN_S: Final = 60
-"""Calls that end within a minute because their agent did tell of one turn of it."""
+TURN_SENDINGS: Final = 3
+"""Sendings of an agent's start or end that its calls wait for: a server may not care for these."""
 
 _rows: Final = ACCOUNTING.c
 _records: Final = CALL_RECORDS.c
+_turns: Final = AGENT_TURNS.c
 _INSERTS: Final = {
     "postgresql": postgresql.insert(ACCOUNTING).on_conflict_do_nothing(),
     "sqlite": sqlite.insert(ACCOUNTING).on_conflict_do_nothing(),
@@ -82,7 +83,7 @@ class Ledger:
         self._looked_back_at = -math.inf
 
     async def enter(self, now: float) -> int:
-        """Enter records that are not there yet, at most `ENTERED_MAX`; return how many.
+        """Enter what is not there yet, at most `ENTERED_MAX` records; return how many these are.
 
         Args:
             now: seconds since 1970.
@@ -98,12 +99,15 @@ class Ledger:
             .order_by(_records.stored_at)
             .limit(ENTERED_MAX)
         )
+        turned = exists().where(_rows.authenticator == self._name, _rows.record == _turns.id)
+        turns = select(AGENT_TURNS).where(_turns.stored_at >= since, ~turned).limit(ENTERED_MAX)
         async with reading(self._state) as connection:
             found = [_record(row) for row in await connection.execute(unknown)]
+            rows = [self._row_of_turn(turn, now) for turn in await connection.execute(turns)]
+        rows += [self._row_of(record, now) for record in found]
         if len(found) == ENTERED_MAX:
             self._looked_back_at = -math.inf  # There are more.
-        if found:
-            rows = [row for record in found for row in self._rows_of(record, now)]
+        if rows:
             async with writing(self._state) as connection:
                 await connection.execute(_INSERTS[self._state.dialect.name], rows)
         return len(found)
@@ -117,11 +121,19 @@ class Ledger:
             lease_s: how long they are this worker's alone.
         """
         candidate, earlier = ACCOUNTING.alias("candidate").c, ACCOUNTING.alias("earlier").c
-        blocked = exists().where(
+        waits = (
             earlier.authenticator == self._name,
-            earlier.call == candidate.call,
             ~earlier.done,
             earlier.made_at < candidate.made_at,
+        )
+        blocked = or_(
+            exists().where(*waits, earlier.call == candidate.call),
+            exists().where(
+                *waits,
+                earlier.agent == candidate.agent,
+                earlier.turn.in_([Status.ON, Status.OFF]),
+                earlier.sendings < TURN_SENDINGS,
+            ),
         )
         chosen = (
             select(candidate.record)
@@ -193,29 +205,37 @@ class Ledger:
         async with writing(self._state) as connection:
             await connection.execute(update(ACCOUNTING).where(*mine).values(**values))
 
-    def _rows_of(self, record: CallRecord, now: float) -> list[dict[str, Any]]:
-        """Return the row of a record, done at once if there is nothing to tell, and its agent's."""
+    def _row_of(self, record: CallRecord, now: float) -> dict[str, Any]:
+        """Return the row of a record, done at once if there is nothing to tell."""
         admission = admission_of(record)
         by = self._name if admission is None else admission.attributes.get(ADMITTED_BY, self._name)
-        row = {
-            "authenticator": self._name,
-            "record": record.record,
+        return {
+            **self._new_row(record.record, record.facts.agent, record.made_at, now),
             "call": record.call,
-            "agent": record.facts.agent,
             "turn": Status.START,
-            "made_at": record.made_at,
+            "done": admission is None or by != self._name,
+        }
+
+    def _row_of_turn(self, turn: Row[Any], now: float) -> dict[str, Any]:
+        """Return the row of an agent's start or end."""
+        return {
+            **self._new_row(turn.id, turn.agent, turn.at, now),
+            "call": turn.id,
+            "turn": Status.ON if turn.started else Status.OFF,
+            "done": False,
+        }
+
+    def _new_row(self, row: bytes, agent: str, made_at: float, now: float) -> dict[str, Any]:
+        return {
+            "authenticator": self._name,
+            "record": row,
+            "agent": agent,
+            "made_at": made_at,
             "entered_at": now,
             "due_at": now,
             "worker": b"",
             "sendings": 0,
-            "done": admission is None or by != self._name,
         }
-        turn = turn_of_agent(record)
-        if turn is None:
-            return [row]
-        key = f"{record.facts.agent}/{turn.name}/{record.made_at // TURN_S}"
-        own = hashlib.sha256(key.encode()).digest()[:16]
-        return [row, {**row, "record": own, "call": own, "turn": turn, "done": False}]
 
 
 async def _find(connection: AsyncConnection, rows: Sequence[bytes]) -> dict[bytes, CallRecord]:

@@ -3,7 +3,6 @@
 `docs/protocol.md` §4 specifies them and a test holds the two together.  Bodies are MessagePack maps
 with string keys; senders write every field, unknown keys are ignored, a field without a default
 must be there.  What a struct can't hold, such as ERROR with code 0, is refused here all the same.
-
 Not here: sealed bodies (first byte 0xC1, protocol §7), which come later and are refused until then.
 """
 
@@ -67,14 +66,14 @@ class Hello(Body, frozen=True, kw_only=True):
     """Workers only: dialogs it will hold at a time, over all brokers."""
     pools: Annotated[tuple[Name, ...], Meta(max_length=64)] = ("default",)
     """Workers only: pools it serves."""
+    up_ms: Milliseconds | UnsetType = UNSET
+    """Agents only: how long ago the process started."""
 
     def __post_init__(self) -> None:
         """Refuse a HELLO without what its role must say."""
-        if self.protocol == PROTOCOL and self.role == "agent" and self.site is UNSET:
-            msg = "an agent's HELLO needs the field `site`"
-            raise ValueError(msg)
-        if self.protocol == PROTOCOL and self.role == "worker" and self.capacity is UNSET:
-            msg = "a worker's HELLO needs the field `capacity`"
+        needed = {"agent": "site", "worker": "capacity"}[self.role]
+        if self.protocol == PROTOCOL and getattr(self, needed) is UNSET:
+            msg = f"the HELLO of this role needs the field `{needed}`"
             raise ValueError(msg)
 
 
@@ -124,8 +123,11 @@ class Bye(CodedBody, frozen=True, kw_only=True):
     """The session is over."""
 
     code_fields = ("code",)
+    has_optional_fields = True
     code: WireCode
     """Why; 0 = an orderly end."""
+    stops: bool | UnsetType = UNSET
+    """Agents only: the process ends with this session."""
 
 
 class Error(CodedBody, frozen=True, kw_only=True):
@@ -335,12 +337,10 @@ class Complete(CodedBody, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse half a verdict (rashost.md: rules 4 and 9, trap 12)."""
         super().__post_init__()
-        if len(self.username.encode()) > USERNAME_BYTES_MAX:
-            msg = f"`username` is longer than {USERNAME_BYTES_MAX} bytes"
-            raise ValueError(msg)
-        if len(self.domain.encode()) > DOMAIN_BYTES_MAX:
-            msg = f"`domain` is longer than {DOMAIN_BYTES_MAX} bytes"
-            raise ValueError(msg)
+        for name, most in (("username", USERNAME_BYTES_MAX), ("domain", DOMAIN_BYTES_MAX)):
+            if len(getattr(self, name).encode()) > most:
+                msg = f"`{name}` is longer than {most} bytes"
+                raise ValueError(msg)
         if self.msg_id == SUCCESS and not self.username:
             msg = "`username` is empty in a SUCCESS"
             raise ValueError(msg)

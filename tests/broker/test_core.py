@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dialgate.codes import NO_ERROR, Code
-from dialgate.wire.bodies import Command, Commanded, Lines, LineState
+from dialgate.wire.bodies import Bye, Command, Commanded, Lines, LineState
 from dialgate.wire.envelope import encode_message
 from dialgate.wire.verbs import Role, Verb
 from tests.broker.house import House, Key, Peer, id16
@@ -50,6 +50,34 @@ def test_an_operator_can_drain_a_worker() -> None:
     assert house.broker.drain_worker("W0", 1000, house.now)
     assert worker.hears() == ["DRAIN"]
     assert not house.broker.drain_worker("W9", 1000, house.now)
+
+
+# ---------------------------------------------------------------------------- starts and ends
+
+
+def turns(house: House) -> list[tuple[str, bool, float]]:
+    """Return and forget what the broker knows of agents' starts and ends."""
+    found = [(turn.agent.name, turn.started, turn.ago_s) for turn in house.broker.turns]
+    house.broker.turns.clear()
+    return found
+
+
+def test_an_agent_says_when_it_started_and_that_it_ends() -> None:
+    house = House()
+    agent = house.peer(Role.AGENT, "A")
+
+    agent.hello(up_ms=2500)
+    assert turns(house) == [("A", True, 2.5)]
+    agent.say(Verb.BYE, Bye(code=NO_ERROR, stops=True))
+    assert turns(house) == [("A", False, 0.0)]
+
+
+def test_who_goes_to_another_broker_or_says_nothing_of_it_has_not_ended() -> None:
+    house = House()
+    agent = house.agent()
+    agent.say(Verb.BYE, Bye(code=NO_ERROR))
+
+    assert turns(house) == []
 
 
 # ---------------------------------------------------------------------------- commands

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import select
 
 from broker import ledger as ledger_module
 from broker.ledger import Ledger
 from broker.receipts import Receipt
+from broker.sessions import Turn
 from dialgate.calls import Wanted, find_calls
-from dialgate.state import open_state
+from dialgate.state import open_state, reading
+from dialgate.tables import AGENT_TURNS
 from tests.broker.test_receipts import record
 from tests.postgresql import PostgreSQL
 
@@ -75,6 +80,21 @@ async def test_what_waits_is_stored_before_the_end(state_url: str) -> None:
 
     assert len(await stored(state_url)) == 1000, "as many as are asked for at a time"
     assert ledger.waiting == 0
+
+
+async def test_starts_and_ends_of_agents_are_in_the_state_once(state_url: str) -> None:
+    agent: Any = SimpleNamespace(name="oslo-1", instance=bytes(16))
+    before = time.time()
+    async with open_ledger(state_url, Told()) as ledger:
+        ledger.note_turns([Turn(agent, started=True, ago_s=60.0)])
+        ledger.note_turns([Turn(agent, started=True, ago_s=61.0), Turn(agent, started=False)])
+
+    engine = await open_state(state_url)
+    async with reading(engine) as connection:
+        rows = (await connection.execute(select(AGENT_TURNS).order_by(AGENT_TURNS.c.at))).all()
+    await engine.dispose()
+    assert [(row.agent, row.started) for row in rows] == [("oslo-1", True), ("oslo-1", False)]
+    assert rows[0].at == pytest.approx(before - 60, abs=5)
 
 
 async def test_a_server_that_is_away_costs_no_record(postgresql: PostgreSQL) -> None:

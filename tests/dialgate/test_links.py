@@ -120,6 +120,8 @@ async def test_hello_says_who_we_are_in_rising_sessions(
     assert verb is Verb.HELLO
     assert (hello.role, hello.name, hello.site) == ("agent", "oslo-1", "oslo")
     assert (hello.session, hello.instance) == (1, ours.instance)
+    assert isinstance(hello.up_ms, int)
+    assert hello.up_ms < 60_000
 
     await broker.says(encode(Verb.WELCOME, WELCOME))
     await told(core, 1)
@@ -178,6 +180,20 @@ async def test_a_closed_link_says_bye_and_tells_nothing_more(
     ours.do(OpenLink(address))
     await broker.hears()
     assert len(core.seen) == 1
+
+
+async def test_a_process_that_ends_says_so_with_its_last_bye(
+    links: tuple[Links, Core, str], broker: Broker
+) -> None:
+    ours, core, address = links
+    ours.do(OpenLink(address))
+    await broker.hears()
+    await broker.says(encode(Verb.WELCOME, WELCOME))
+    await told(core, 1)
+
+    ours.do(CloseLink(address, stops=True))
+
+    assert decode_body((await broker.hears())[1], Bye) == Bye(code=NO_ERROR, stops=True)
 
 
 def test_the_name_of_a_link_is_its_address() -> None:

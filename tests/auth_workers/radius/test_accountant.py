@@ -13,6 +13,7 @@ from auth_workers.radius.client import Silent
 from auth_workers.radius.ledger import Ledger
 from auth_workers.radius.packets import Attribute, Reply, Request
 from auth_workers.radius.servers import Servers
+from dialgate.agent_turns import AgentTurn, store_turns
 from dialgate.calls import store_records
 from dialgate.codes import Mprerror
 from dialgate.settings import HostPort
@@ -141,12 +142,11 @@ async def test_a_server_is_told_several_times_and_then_the_next(state: AsyncEngi
 
 async def test_an_agents_new_start_is_told(state: AsyncEngine) -> None:
     bench = Bench(state)
-    cut = record(1, made_at=bench.start, disconnect="agent-restart")
-    await store_records(state, [cut])
+    await store_turns(state, [AgentTurn("oslo-1", bytes(16), True, bench.start - 5)], bench.start)
 
     await bench.accountant.look()
 
-    assert sorted(status for _, status, _ in bench.network.told) == [2, 7]
+    assert bench.network.told == [(ONE, 7, 5)]
 
 
 async def test_it_works_while_its_context_lasts(state: AsyncEngine) -> None:

@@ -12,7 +12,6 @@ from auth_workers.radius.accounting import (
     admission_of,
     of_agent,
     of_record,
-    turn_of_agent,
 )
 from auth_workers.radius.packets import Attribute
 from dialgate.wire.record import CallRecord
@@ -128,13 +127,9 @@ def test_only_who_was_admitted_is_accounted() -> None:
     assert admission_of(record(1, dialogs=())) is None
 
 
-def test_calls_tell_when_their_agent_went_down_or_started_anew() -> None:
-    assert turn_of_agent(record(1, disconnect="agent-restart")) is Status.ON
-    assert turn_of_agent(record(1, disconnect="agent-stopped")) is Status.OFF
-    assert turn_of_agent(record(1, disconnect="caller")) is None
-    assert turn_of_agent(record(1, "start", disconnect="agent-restart")) is None
-
+def test_what_is_told_of_an_agents_start_names_the_agent() -> None:
     on = dict(of_agent("oslo-1", Status.ON, NOON))
+
     assert integer(on[Attribute.ACCT_STATUS_TYPE]) == 7
     assert on[Attribute.NAS_IDENTIFIER] == b"oslo-1"
     assert Attribute.USER_NAME not in on

@@ -11,7 +11,15 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_workers.radius.accounting import Status
-from auth_workers.radius.ledger import ENTERED_MAX, KEPT_S, LOOK_BACK_S, Claim, Ledger
+from auth_workers.radius.ledger import (
+    ENTERED_MAX,
+    KEPT_S,
+    LOOK_BACK_S,
+    TURN_SENDINGS,
+    Claim,
+    Ledger,
+)
+from dialgate.agent_turns import AgentTurn, store_turns
 from dialgate.calls import store_records
 from dialgate.state import open_state, reading
 from dialgate.tables import ACCOUNTING
@@ -34,6 +42,10 @@ def ledger(state: AsyncEngine, worker: int = 1, name: str = "corp") -> Ledger:
 async def rows(state: AsyncEngine) -> int:
     async with reading(state) as connection:
         return len((await connection.execute(ACCOUNTING.select())).all())
+
+
+def turn(*, started: bool = True, at: float = NOON - 9, agent: str = "oslo-1") -> AgentTurn:
+    return AgentTurn(agent, bytes(16), started, at)
 
 
 def ids(claims: list[Claim]) -> list[int]:
@@ -138,18 +150,49 @@ async def test_tables_tell_their_servers_each_for_itself(state: AsyncEngine) -> 
     assert ids(await field.claim(16, now, LEASE_S)) == [1]
 
 
-async def test_an_agents_turn_is_told_once_however_many_calls_it_ended(state: AsyncEngine) -> None:
+async def test_an_agents_start_and_end_are_told_once_whoever_saw_them(state: AsyncEngine) -> None:
     now, mine = time.time(), ledger(state)
-    cut = [record(n, call=n, made_at=NOON + n / 10, disconnect="agent-restart") for n in (1, 2)]
-    refused = record(3, call=3, verdict="failure", disconnect="agent-stopped", agent="bergen-1")
-    await store_records(state, [*cut, refused])
+    await store_turns(state, [turn(), turn(at=NOON), turn(agent="bergen-1", started=False)], now)
+    await store_turns(state, [turn()], now)
+    assert await mine.enter(now) == 0  # No records.
     await mine.enter(now)
 
     claims = await mine.claim(16, now, LEASE_S)
 
-    turns = [(each.turn, each.agent) for each in claims if each.record is None]
-    assert sorted(turns) == [(Status.ON, "oslo-1"), (Status.OFF, "bergen-1")]
-    assert sorted(ids(claims)) == [1, 2]
+    told = {(each.record, each.turn, each.agent, each.made_at) for each in claims}
+    assert told == {
+        (None, Status.ON, "oslo-1", NOON - 9),
+        (None, Status.OFF, "bergen-1", NOON - 9),
+    }
+    assert len(claims) == 2
+
+
+async def test_calls_wait_until_their_agents_start_is_told(state: AsyncEngine) -> None:
+    """A server may end all sessions of the agent by it, those that came since included."""
+    now, mine = time.time(), ledger(state)
+    await store_turns(state, [turn()], now)
+    await store_records(state, [record(1, "start"), record(2, "start", call=2, agent="bergen-1")])
+    await mine.enter(now)
+
+    start, other = await mine.claim(16, now, LEASE_S)
+    assert (start.turn, ids([other])) == (Status.ON, [2])
+    assert await mine.claim(16, now, LEASE_S) == []
+
+    await mine.finish(start)
+    assert ids(await mine.claim(16, now, LEASE_S)) == [1]
+
+
+async def test_calls_wait_for_no_server_that_does_not_care_for_starts(state: AsyncEngine) -> None:
+    now, mine = time.time(), ledger(state)
+    await store_turns(state, [turn()], now)
+    await store_records(state, [record(1, "start")])
+    await mine.enter(now)
+    for _ in range(TURN_SENDINGS - 1):
+        (start,) = await mine.claim(16, now, LEASE_S)
+        await mine.put_back(start, now)
+
+    assert [each.turn for each in await mine.claim(16, now, LEASE_S)] == [Status.ON]
+    assert ids(await mine.claim(16, now, LEASE_S)) == [1]
 
 
 async def test_records_of_long_ago_are_left_alone(state: AsyncEngine) -> None:

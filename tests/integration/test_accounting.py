@@ -1,7 +1,6 @@
-"""RADIUS accounting when workers and servers die: each record arrives, by whoever is left.
+"""RADIUS accounting when workers, servers and agents come and go, with the real FreeRADIUS.
 
-Real workers that share a state, and the real FreeRADIUS; the records are stored as brokers store
-them.
+Each record arrives, by whichever worker is left; an agent's start and orderly end are told.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ from dialgate.calls import store_records
 from dialgate.state import open_state, reading
 from dialgate.tables import ACCOUNTING
 from tests.auth_workers.radius.calls import record
+from tests.integration.cluster import AGENT, a_cluster
 from tests.integration.freeradius import SECRET, FreeRadius
-from tests.integration.processes import Program, free_port, wait_until
+from tests.integration.processes import STOP_S, Program, free_port, wait_until
 
 TAKEN_OVER_S: Final = 40.0
 """A lease, and what a slow machine adds."""
@@ -33,6 +33,8 @@ name = "{name}"
 brokers = ["tcp://127.0.0.1:{nobody}"]
 http = "{http}"
 insecure = true
+{policy}"""
+POLICY: Final = """
 [[policies]]
 authenticators = ["corp"]
 [authenticators.corp]
@@ -52,6 +54,7 @@ class Office:
         self.directory = directory
         self.radius = radius
         self._nobody = free_port()
+        self.policy = POLICY.format(directory=directory, radius=radius)
         secret = directory / "radius.secret"
         secret.write_bytes(SECRET + b"\n")
         secret.chmod(0o600)
@@ -66,8 +69,8 @@ class Office:
                 name=name,
                 http=http,
                 directory=self.directory,
-                radius=self.radius,
                 nobody=self._nobody,
+                policy=self.policy,
             )
         )
         worker = Program("worker", config, http)
@@ -136,3 +139,33 @@ def test_what_a_killed_worker_had_claimed_is_told_by_another(office: Office) -> 
     }
     assert {each["Acct-Status-Type"] for each in told} == {"Start"}
     assert all(int(each["Acct-Delay-Time"]) > 0 for each in told)
+
+
+def turns(office: Office) -> list[tuple[str, str]]:
+    """Return what the server was told of agents' starts and ends."""
+    return [(each["NAS-Identifier"], each["Acct-Status-Type"]) for each in office.radius.accounts()]
+
+
+def test_an_agents_start_and_orderly_end_are_told_and_that_it_was_killed_is_not(
+    office: Office,
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    def is_told(status: str) -> None:
+        told.append((AGENT, status))
+        wait_until(lambda: turns(office) == told, lambda: f"{turns(office)}, not {told}", 20.0)
+
+    with a_cluster(office.directory) as cluster:
+        broker = cluster.broker("broker-1", state=f"sqlite:///{office.directory}/state.db")
+        cluster.worker("worker-1", [broker], policy=office.policy)
+        cluster.ready()
+        agent = cluster.start_agent([broker])
+        is_told("Accounting-On")
+        agent.drain()
+        is_told("Accounting-Off")
+        agent.process.wait(STOP_S)
+        agent = cluster.restart_agent()
+        is_told("Accounting-On")
+        agent.kill()
+        cluster.restart_agent()
+        is_told("Accounting-On")
