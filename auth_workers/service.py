@@ -40,6 +40,7 @@ from dialgate.sealing import ONE_TIME_CODES, Sealer
 from dialgate.settings import Settings, WorkerSettings, require
 from dialgate.state import check_state, open_state
 from dialgate.telemetry import new_registry
+from dialgate.text import counted
 from dialgate.user_sessions import claim_session
 from dialgate.user_sync import copy_until_s
 
@@ -133,7 +134,7 @@ async def run_worker(
     try:
         async with serve_http(app, worker.http):
             shell.start()
-            life.ready(f"serving {len(shell.links)} brokers")
+            life.ready(f"serving {counted(len(shell.links), 'broker')}")
             await shell.serve_until(life.stopping)
     finally:
         await shell.close()

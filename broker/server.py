@@ -198,7 +198,7 @@ class Server:
             socket.bind(address)
         except zmq.ZMQError as error:
             socket.close(linger=0)
-            msg = f"can't listen on {address} for {role}s: {error.strerror}"
+            msg = f"can't listen on {address} for {role}s: {zmq.strerror(error.errno or 0)}"
             raise ListenError(msg) from None
         return _Side(socket, role, judge, outbox)
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["printable"]
+__all__ = ["counted", "printable"]
 
 _CONTROL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029"
     "\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn the direction of text
 )
 _CONTROL_BUT_NEWLINE: Final = re.compile(f"(?!\n){_CONTROL.pattern}")
+
+
+def counted(number: int, thing: str) -> str:
+    """Return how many of a `thing` there are, as `1 port` or `2 ports`."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
 def printable(text: str, *, newlines: bool = False) -> str:

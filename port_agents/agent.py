@@ -157,6 +157,12 @@ class Agent(PortInputs):
 
     # Ports; the rest is inherited.
 
+    def closed(self, hport: str, reason: str, now: float) -> list[Action]:
+        """Take note that a port's device is gone, or did not open: orders to it have failed."""
+        actions = super().closed(hport, reason, now)
+        self._orders.device_gone(self.lines[hport])
+        return actions + self._done(now)
+
     def closure_kept(self, hport: str, code: Code, now: float) -> list[Action]:
         """Take note that a closure is on the disk, or with an error code that it is not."""
         self._orders.kept(self.lines[hport], code)

@@ -23,7 +23,7 @@ from dialgate.settings.devices import serial_device_fault
 from dialgate.settings.endpoints import TERMINAL_SERVER
 from port_agents.descriptors import raise_limit
 from port_agents.device import Device, PortError
-from port_agents.line_locks import LineLocks
+from port_agents.line_locks import OURS, LineLocks
 from port_agents.line_settings import line_settings
 from port_agents.modem import Modem
 from port_agents.modem_actions import Action, Flush, ModemLines, ModemState, SetDtr, Write
@@ -77,13 +77,15 @@ async def examine(settings: Settings, port: PortSettings) -> int:
     if fault := serial_device_fault(port.device):
         return _say(port.hport, f"{fault}: name the device that is there, see /dev/serial/by-path")
     if not is_remote:
-        directory = require(settings, "agent").locks
-        if directory and (holder := LineLocks(directory).holder(port.device)):
-            mend = f"end it, or if it is the agent: dialgate port probe {port.hport}"
-            return _say(port.hport, f"{port.device} is in use by {holder}: {mend}")
         for getty, name in _gettys(port.device):
             mend = f"systemctl disable --now serial-getty@{name}"
             faults += _say(port.hport, f"{getty} waits for logins on {port.device}: {mend}")
+        directory = require(settings, "agent").locks
+        if directory and (holder := LineLocks(directory).holder(port.device)):
+            if holder.startswith(OURS):
+                _say(port.hport, f"{holder} has it: dialgate port probe {port.hport} asks there")
+                return faults
+            return faults + _say(port.hport, f"{port.device} is in use by {holder}: end it")
     patient = _Patient(settings, port)
     try:
         faults += await patient.examine()

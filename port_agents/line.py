@@ -340,14 +340,19 @@ class Line(LineCall):
     def _busy_at(self) -> float:
         return math.inf if self._is_busy else self._busy_since()
 
+    def _fault(self) -> str:
+        """Return what is wrong with the modem, and that nobody would be answered if it were not."""
+        closed_for = "" if self.closure is None else f" ({self.closure.reason})"
+        return f"{self.modem.reason}{closed_for}"
+
     def _observed(self) -> tuple[LineState, str]:
         match self.stage, self.modem.state:
             case _ if not self._is_known:
                 return self.state, self.reason
             case _, ModemState.CLOSED | ModemState.FAULTED:
-                return LineState.FAULTED, self.modem.reason
+                return LineState.FAULTED, self._fault()
             case _, ModemState.QUARANTINED:
-                return LineState.QUARANTINED, self.modem.reason
+                return LineState.QUARANTINED, self._fault()
             case Stage.LOGIN, _:
                 return LineState.AUTHENTICATING, ""
             case Stage.ONLINE, _:

@@ -18,11 +18,13 @@ from typing import Final
 
 from port_agents.device import PortError
 
-__all__ = ["LineLocks"]
+__all__ = ["OURS", "LineLocks"]
 
 PREFIX: Final = "LCK.."
 BROKEN_S: Final = 60.0
 """A lock that names no process is being written, unless it is older than this."""
+OURS: Final = "dialgate agent"
+"""The name of a holder that is an agent."""
 _BINARY_BYTES: Final = 4
 """Length of the process id in the locks of some old programs."""
 
@@ -119,6 +121,10 @@ def _is_alive(process: int) -> bool:
 
 
 def _name_of(process: int) -> str:
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")
+        if "agent" in words and any(Path(word).name == "dialgate" for word in words):
+            return OURS  # Whose own name is that of its interpreter.
     try:
         return Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -25,6 +25,7 @@ from port_agents.modem_actions import ModemState
 __all__ = ["Orders"]
 
 _NOT_SUPPORTED: Final = Winerror.ERROR_NOT_SUPPORTED.code
+_GONE: Final = Winerror.ERROR_DEVICE_NOT_CONNECTED.code
 _CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
 _RESULTS: Final[Mapping[ModemState, Code]] = {
     ModemState.IDLE: NO_ERROR,
@@ -103,6 +104,12 @@ class Orders:
             if (code := _done(line, order)) is not None:
                 self._did(order, line, code)
 
+    def device_gone(self, line: Line) -> None:
+        """Take note that a device is gone, or that opening it has failed once more."""
+        for order in [x for x in self._open if line.settings.hport in x.waiting]:
+            if order.act not in _KEPT:
+                self._did(order, line, _GONE)
+
     def kept(self, line: Line, code: Code) -> None:
         """Take note that a port's closure is on the disk, or why it is not."""
         for order in self._open:
@@ -125,8 +132,7 @@ class Orders:
             gone = any(
                 self._lines[hport].modem.state is ModemState.CLOSED for hport in order.waiting
             )
-            failure = Winerror.ERROR_DEVICE_NOT_CONNECTED if gone else Winerror.ERROR_TIMEOUT
-            self._finish(order, failure.code)
+            self._finish(order, _GONE if gone else Winerror.ERROR_TIMEOUT.code)
 
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""
@@ -181,8 +187,15 @@ def _done(line: Line, order: _Order) -> Code | None:
     if order.act == "probe":
         if line.call is not None:
             return Winerror.ERROR_BUSY.code
-        return None if line.modem.is_asking else _RESULTS.get(line.modem.state)
+        return _asked(line)
     return _RESULTS.get(line.modem.state) if line.call is None else None
+
+
+def _asked(line: Line) -> Code | None:
+    """Return what became of asking a modem; one that is not there is not waited for."""
+    if line.modem.state is ModemState.CLOSED:
+        return _GONE
+    return None if line.modem.is_asking else _RESULTS.get(line.modem.state)
 
 
 def _closed(line: Line, kept: Code | None) -> Code | None:
@@ -193,7 +206,7 @@ def _closed(line: Line, kept: Code | None) -> Code | None:
         return NO_ERROR  # Off-hook it is, to callers; and stays so when this one has gone.
     if line.modem.state is ModemState.IDLE:
         return Winerror.ERROR_GEN_FAILURE.code
-    return None if line.modem.is_asking else _RESULTS.get(line.modem.state)
+    return _asked(line)
 
 
 def _reason(command: Command) -> str:

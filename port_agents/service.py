@@ -26,6 +26,7 @@ from dialgate.links import Links, link_name
 from dialgate.records import CallFacts, CallRecord, read_unfinished
 from dialgate.settings import Settings, require
 from dialgate.telemetry import new_registry
+from dialgate.text import counted
 from port_agents.agent import Agent
 from port_agents.agent_actions import Action, Finished, OnPort
 from port_agents.brokers import Brokers
@@ -60,9 +61,9 @@ def main(argv: Sequence[str]) -> int:
 
 async def serve(settings: Settings, life: Life) -> None:
     """Serve the ports until the life stops, then drain."""
-    if missing := raise_limit(len(require(settings, "agent").lines)):
-        log.warning("descriptors", reason=missing)
     agent = require(settings, "agent")
+    if missing := raise_limit(len(agent.lines)):
+        log.warning("descriptors", reason=missing)
     spool = await Spool.open(
         agent.spool,
         lambda text: log.error("spool", reason=text),
@@ -77,13 +78,13 @@ async def serve(settings: Settings, life: Life) -> None:
                     registry=new_registry(shell.metrics), ready=shell.why_not_ready
                 )
                 async with (
-                    http.serve(app, require(settings, "agent").http),
+                    http.serve(app, agent.http),
                     shell.service_users.serving(),
                 ):
                     # Now ports and addresses are ours: no other agent can be having those calls.
                     await shell.end_interrupted_calls()
                     shell.start()
-                    life.ready(f"serving {len(require(settings, 'agent').lines)} ports")
+                    life.ready(f"serving {counted(len(agent.lines), 'port')}")
                     await life.stopping.wait()
                     await shell.drain()
             except asyncio.CancelledError:

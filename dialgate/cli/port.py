@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dialgate.cli.client import Client, connect, operator_name, refusal_of
@@ -23,6 +23,16 @@ _DONE: Final = {
     "enable": "enabled",
 }
 _FAILED: Final = {**_DONE, "probe": "probed"}
+_WHY: Final[Mapping[str, str]] = {
+    "ERROR_PORT_NOT_CONNECTED": "no call is on it",
+    "ERROR_BUSY": "a call is on it",
+    "ERROR_DEVICE_NOT_CONNECTED": "its device can't be had",
+    "ERROR_GEN_FAILURE": "it does not do as told",
+    "ERROR_TIMEOUT": "it has not come to it in order_timeout_s",
+    "ERROR_PORT_NOT_FOUND": "its agent has it no more",
+    "ERROR_NOT_SUPPORTED": "its agent knows no such order",
+}
+"""What the agents' codes mean for a port."""
 
 
 def run(_command: str, arguments: Sequence[str]) -> int:
@@ -76,7 +86,9 @@ def run(_command: str, arguments: Sequence[str]) -> int:
     refusal = refusal_of(client.post("/api/v1/ports/command", order, ANSWER_S))
     if refusal:
         state = _state(client, options.hport)
-        raise DialgateError(f"{options.hport}: not {_FAILED[options.act]}: {refusal}{state}")
+        failed = _FAILED[options.act] + (" as busy" if options.busy else "")
+        why = f"{_WHY[refusal]}, {refusal}" if refusal in _WHY else refusal
+        raise DialgateError(f"{options.hport}: not {failed}: {why}{state}")
     print(f"{options.hport}: {_DONE[options.act]}")
     return 0
 

@@ -529,6 +529,35 @@ def test_a_reset_of_a_port_whose_device_is_gone_says_so() -> None:
     assert bench.take() == [f"s1: COMMANDED win:{Winerror.ERROR_DEVICE_NOT_CONNECTED}"]
 
 
+def test_a_reset_fails_as_soon_as_the_device_does_not_open() -> None:
+    bench = ready()
+    bench.do(bench.agent.closed("oslo/1", "unplugged", bench.now))
+    bench.command("reset")
+    bench.command("reset", hport="oslo/2")
+    bench.take()
+    bench.do(bench.agent.closed("oslo/1", "no such device", bench.now))
+
+    assert bench.take() == [f"s1: COMMANDED win:{Winerror.ERROR_DEVICE_NOT_CONNECTED}"]
+
+
+@pytest.mark.parametrize(("act", "fields"), [("probe", {}), ("disable", {"mode": "busy"})])
+def test_a_modem_that_is_not_there_is_asked_nothing(act: str, fields: dict[str, str]) -> None:
+    bench = ready()
+    bench.do(bench.agent.closed("oslo/1", "unplugged", bench.now))
+    bench.command(act, **fields)
+
+    assert bench.take() == [f"s1: COMMANDED win:{Winerror.ERROR_DEVICE_NOT_CONNECTED}"]
+
+
+def test_a_closed_port_that_is_at_fault_says_both() -> None:
+    bench = ready()
+    bench.command("disable", reason="bad line")
+    bench.do(bench.agent.closed("oslo/1", "unplugged", bench.now))
+    line = bench.agent.lines["oslo/1"]
+
+    assert (str(line.state), line.reason) == ("faulted", "unplugged (disable by eve: bad line)")
+
+
 def test_an_order_for_all_ports_is_answered_when_the_last_has_done_it() -> None:
     bench = ready()
     first, second = bench.call("oslo/1"), bench.call("oslo/2")

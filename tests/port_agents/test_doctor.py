@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
+import subprocess
+import sys
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,36 @@ async def test_a_line_that_another_program_has_is_not_touched(tmp_path: Path, sa
     settings = settings_for(tmp_path, device)
 
     assert await doctor.examine(settings, require(settings, "agent").lines[0]) == 1
-    assert "in use by" in (text := said())
-    assert "dialgate port probe oslo/1" in text
+    assert "in use by" in said()
+    os.close(master)
+    os.close(slave)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[int]:
+    """Run what looks like an agent; give its process id."""
+    program = tmp_path / "dialgate"
+    program.write_text("print(flush=True); input()")
+    command = [sys.executable, str(program), "agent"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.communicate(b"\n")
+
+
+async def test_a_line_that_the_agent_has_is_no_fault(
+    tmp_path: Path, agent: int, said: Said
+) -> None:
+    master, slave = pty.openpty()
+    device = tmp_path / "tty"
+    device.symlink_to(os.ttyname(slave))
+    name = os.ttyname(slave).removeprefix("/dev/").replace("/", "_")
+    (tmp_path / f"LCK..{name}").write_text(f"{agent:10d}\n")
+    settings = settings_for(tmp_path, device)
+
+    assert await doctor.examine(settings, require(settings, "agent").lines[0]) == 0
+    told = f"dialgate agent (process {agent}) has it: dialgate port probe oslo/1 asks there"
+    assert said() == f"oslo/1: {told}\n"
     os.close(master)
     os.close(slave)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dialgate.cli import main
+from dialgate.cli import main, port
+from port_agents import orders
 from tests.dialgate.cli.fake_broker import FakeBroker, fake_broker
 from tests.dialgate.sample import altered, write
 
@@ -51,7 +54,10 @@ def test_what_worked_is_said(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ({"code": ["win", 31], "text": "ERROR_GEN_FAILURE"}, "ERROR_GEN_FAILURE"),
+        (
+            {"code": ["win", 31], "text": "ERROR_GEN_FAILURE"},
+            "it does not do as told, ERROR_GEN_FAILURE",
+        ),
         ({"code": ["ras", 619]}, "ERROR_PORT_DISCONNECTED"),
         ({"code": ["new", 5]}, "new:5"),
         ({}, "the broker's answer has no code"),
@@ -74,6 +80,14 @@ def test_what_failed_is_said_with_the_ports_own_reason(
     assert capsys.readouterr().err == (
         f"dialgate: oslo/1: not reset: {reason} (faulted, ATZ: no answer\\x1b)\n"
     )
+
+
+def test_each_code_that_agents_answer_has_words() -> None:
+    told = {
+        *re.findall(r"(?:Raserror|Winerror)\.(\w+)", inspect.getsource(orders)),
+    } - {"ERROR_USER_DISCONNECTION"}  # Which goes to workers.
+
+    assert told == set(port._WHY)
 
 
 def test_an_order_that_is_refused_is_one_line(
