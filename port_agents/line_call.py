@@ -231,7 +231,7 @@ class LineCall:
             if self._ppp_input is not None:
                 self._ppp_input += data[: RECV_BYTES_MAX - len(self._ppp_input)]
                 return []
-            if frame := self._ppp.feed(data):
+            if frame := self._ppp_at_prompt(data):
                 return self._speaks_ppp(frame, now)
             return self._from_terminal(self.terminal.receive(data, now), now)
         if self.stage is Stage.ONLINE and self._stay is not None:
@@ -282,6 +282,20 @@ class LineCall:
             return []
         name, admission = admit(self.settings, call, dialog.verdict)
         return self._hand_over(name, admission, self.terminal.take_type_ahead(), now)
+
+    def _ppp_at_prompt(self, data: bytes) -> bytes:
+        """Return the stream from a PPP frame on that came instead of an answer, or nothing.
+
+        Behind an answer it is type-ahead for the service: a caller's program may speak PPP as soon
+        as it has sent the password, without waiting for the verdict.
+        """
+        has_answered = self.dialog is not None and self.dialog.answers > 0
+        if has_answered and not self.terminal.is_asking:
+            self._ppp.clear()
+            return b""
+        frame = self._ppp.feed(data)
+        before = data[: max(0, len(data) - len(frame))]
+        return b"" if b"\r" in before or b"\n" in before else frame
 
     def _speaks_ppp(self, frame: bytes, now: float) -> list[Action]:
         """Lead a caller who speaks PPP to the service that is named for him, or hang up."""

@@ -115,6 +115,11 @@ class Terminal:
         self._ahead = bytearray()
         self._after_cr = False
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether an answer is expected."""
+        return self._request is not None
+
     def receive(self, data: bytes, now: float) -> list[Action]:
         """Take bytes from the caller. Those that come at the deadline are too late for it."""
         actions = self.tick(now)

@@ -67,6 +67,34 @@ def test_the_service_that_is_named_for_him_gets_the_frame_once_the_dialog_is_ove
     assert bench.line.call.service == "ppp"
 
 
+@pytest.mark.parametrize("named", ["ppp", ""])
+@pytest.mark.parametrize("pieces", [(b"xyzzy\r", ESCAPED), (b"xyzzy\r" + ESCAPED,)])
+def test_frames_behind_an_answer_wait_for_the_service_of_who_is_admitted(
+    pieces: tuple[bytes, ...], named: str
+) -> None:
+    """A caller's script ends with his password, and his pppd waits for no verdict."""
+    bench = called(settings=replace(SETTINGS, services=SERVICES, ppp_service=named))
+    bench.ask(prompt=b"Password: ", echo="off")
+    bench.take()
+    for piece in pieces:
+        bench.type(piece)
+    assert bench.take() == ["s1: RECEIVED (1)"]
+
+    bench.admit()
+    assert f"start console for ann {ESCAPED.decode('latin-1')!r}" in bench.take()
+
+
+def test_who_still_speaks_ppp_when_he_is_asked_again_is_at_the_prompt() -> None:
+    bench = called()
+    bench.ask()
+    bench.type(b"ann\r" + ESCAPED)
+    bench.ask(seq=2, prompt=b"Password: ")
+    bench.take()
+    bench.type(ESCAPED)
+
+    assert bench.take()[:2] == ["s1: END (1)", "hanging-up ppp-refused"]
+
+
 def test_a_caller_who_hangs_up_while_his_dialog_ends_gets_no_service() -> None:
     bench = called(settings=replace(SETTINGS, services=SERVICES, ppp_service="ppp"))
     bench.type(PLAIN)
