@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,9 +97,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _moment(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text).astimezone()
+        given = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: write 2026-11-22T21:40") from None
+    moment = given.astimezone()
+    # There and back again: an hour that is left out in spring comes back as another.
+    if given.tzinfo is None and moment.astimezone(UTC).astimezone().replace(tzinfo=None) != given:
+        what = f"{text!r} does not come here, as the clocks go forward: write it with an offset"
+        raise argparse.ArgumentTypeError(what)
+    return moment
 
 
 def _situation(options: argparse.Namespace, settings: Settings) -> Situation:

@@ -18,7 +18,7 @@ from dialgate.otp import DIGITS, Token, parse_seed, uri
 from dialgate.pool import pool_key
 from dialgate.sealing import ONE_TIME_CODES, Sealer
 from dialgate.settings import ClusterSettings
-from dialgate.users import normalize_name
+from dialgate.users import find_user, normalize_name
 
 __all__ = ["add_token_options", "keep_token"]
 
@@ -72,6 +72,10 @@ async def keep_token(
             print(f"{name}: has the token")
         else:
             _show(uri(token, cluster.name))
+    if await find_user(engine, name) is None:
+        # Not a fault: users of RADIUS have tokens as well.
+        what = f"{name!r} is no local user: the token is for who logs in by that name otherwise"
+        print(f"dialgate: warning: {what}", file=sys.stderr)
     print("\nRecovery codes, each good for one login without the token:\n")
     for code in codes:
         print(f"  {code}")

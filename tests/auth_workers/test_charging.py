@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
@@ -24,13 +24,17 @@ from auth_workers.authenticators import (
     TryBarred,
     Unavailable,
 )
+from auth_workers.authenticators.local import Local, StoredUsers
 from auth_workers.charging import UNCHARGED_MAX, UNCHARGED_S, Charging
+from auth_workers.hashing import HashingPool
 from auth_workers.testing import FACTS, TERMS, Caller, Event
 from auth_workers.verdict import Granted, Refused, Undecided, Verdict
 from dialgate.lockout import Limit
+from dialgate.passwords import Argon2
 from dialgate.state import open_state, reading, writing
-from dialgate.tables import TRIES
+from dialgate.tables import TRIES, USERS
 from dialgate.tries import Rules
+from dialgate.users import add_user
 
 RULES: Final = Rules(
     place=Limit(tries=4, wait_s=60, wait_max_s=600, forget_s=3600),
@@ -93,10 +97,11 @@ class House:
         facts = msgspec.structs.replace(FACTS, caller=number)
         return await Caller(*script, facts=facts).meets(door, terms, self.charging)
 
-    async def breaks(self) -> None:
-        """Take the tables away, as a state that can't be asked."""
+    async def breaks(self, *others: Table) -> None:
+        """Take tables away, as a state that can't be asked."""
         async with writing(self.state) as connection:
-            await connection.run_sync(TRIES.drop)
+            for table in (TRIES, *others):
+                await connection.run_sync(table.drop)
         self.broken = True
 
 
@@ -247,6 +252,23 @@ async def test_a_break_glass_user_is_checked_without_the_state_and_that_is_count
 
     assert verdict == Granted("ann")
     assert house.charging.uncharged == 1
+
+
+@pytest.mark.parametrize("password", [b"plugh", b"wrong"])
+async def test_a_local_break_glass_user_is_neither_refused_nor_let_in_without_the_state(
+    house: House, password: bytes
+) -> None:
+    """His password is in the state: nobody can say whether this is it."""
+    hashing = HashingPool(Argon2(memory_kib=8, passes=1), 1)
+    await add_user(house.state, "glass", b"plugh", hashing.argon2)
+    local = Local(StoredUsers(house.state), hashing)
+    await house.breaks(USERS)
+
+    verdict = await Caller(b"glass", password).meets(local, BREAK_GLASS, house.charging)
+
+    assert isinstance(verdict, Undecided)
+    assert house.charging.uncharged == 1
+    hashing.close()
 
 
 async def test_without_the_state_break_glass_guesses_are_few(house: House) -> None:

@@ -29,6 +29,9 @@ ACCOUNTS: Final = """\
 authenticators = ["local", "code"]
 chain = "all"
 retry_delay_s = 0
+services = ["shell", "diary"]
+[services.diary]
+command = ["/bin/sh", "-c", "echo dear diary; exec cat"]
 [authenticators.local]
 kind = "local"
 [authenticators.code]
@@ -99,18 +102,22 @@ def site(tmp_path: Path) -> Iterator[Site]:
         bank.wait(10)
 
 
-def test_first_password_code_used_code_recovery_code_and_lock(site: Site) -> None:
+def test_first_password_code_menu_used_code_recovery_code_and_lock(site: Site) -> None:
     code = site.code()
     with site.call("for once", code) as caller:
         caller.sees(b"New password: ")
         caller.types("battery staple")
         caller.sees(b"Again: ")
         caller.types("battery staple")
+        caller.sees(b"  1  shell\r\n  2  diary\r\nService: ")
+        caller.types("1")
         assert b"DIALGATE_USER=ann" in caller.sees(b"END")
     with site.call("battery staple", code) as caller:
         caller.sees(b"Login incorrect")
     with site.call("battery staple", site.recovery_codes[0]) as caller:
-        caller.sees(b"END")
+        caller.sees(b"Service: ")
+        caller.types("diary")
+        caller.sees(b"dear diary")
     for _ in range(4):
         with site.call("wrong", "") as caller:
             caller.sees(b"Login incorrect")
@@ -120,4 +127,4 @@ def test_first_password_code_used_code_recovery_code_and_lock(site: Site) -> Non
 
     site.users("unlock", "ann")
     with site.call("battery staple", site.recovery_codes[1]) as caller:
-        caller.sees(b"END")
+        caller.sees(b"Service: ")

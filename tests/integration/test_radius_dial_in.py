@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import subprocess
 import time
 import urllib.request
@@ -77,11 +78,14 @@ retries = 1
 
 
 class Dialled:
-    """A caller's `nc`."""
+    """A caller's `nc`, from the number `number` if it isn't 0."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, number: int = 0) -> None:
         self._nc = subprocess.Popen(
-            ["nc", "127.0.0.1", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            ["nc", *(("-p", str(number)) if number else ()), "127.0.0.1", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
         )
         assert self._nc.stdout is not None
         self._screen = self._nc.stdout
@@ -103,6 +107,10 @@ class Dialled:
             self.seen += data
         before, _, self.seen = self.seen.partition(text)
         return before
+
+    def hears_nothing_for(self, seconds: float) -> bool:
+        """Return whether nothing comes, not even a hang-up."""
+        return not select.select([self._screen], [], [], seconds)[0]
 
     def types(self, line: str) -> None:
         assert self._nc.stdin is not None

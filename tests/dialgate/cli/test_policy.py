@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -200,6 +202,32 @@ def test_for_people_it_is_a_table_and_sentences(
     assert "1      engineers    yes      -\n" in text
     assert "Decides:      engineers\n" in text
     assert "Gets:         nothing: he must call from one of required_callers\n" in text
+
+
+@pytest.fixture
+def in_oslo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set this machine's clock to Oslo's time."""
+    monkeypatch.setenv("TZ", "Europe/Oslo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_oslo")
+def test_an_hour_that_is_left_out_is_no_time_of_this_machine(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["policy", "explain", "--config", str(config), "--port", "oslo/1", "--at"]
+
+    with pytest.raises(SystemExit):
+        main([*arguments, "2027-03-28T02:30"])
+    assert "does not come here, as the clocks go forward" in capsys.readouterr().err
+
+    for there in ("2027-03-28T01:30", "2027-03-28T03:30", "2027-10-31T02:30"):
+        main([*arguments, there])
+        day = there.replace("T", " ")
+        assert f" {day} " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -131,3 +131,15 @@ def test_a_terminal_that_has_no_blocks_gets_no_picture(
 
     assert otp(config) == 0
     assert len(recovery_codes(screen.getvalue().decode("latin-1"))) == 10
+
+
+def test_a_name_that_no_local_user_has_gets_a_token_and_the_operator_is_told(
+    config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert otp(config) == 0
+    assert "'ann' is no local user" in capsys.readouterr().err
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"battery staple\n")))
+    assert main(["users", "add", "ann", "--config", config]) == 0
+    assert otp(config, "--replace") == 0
+    assert capsys.readouterr().err == ""
