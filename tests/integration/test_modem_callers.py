@@ -6,6 +6,7 @@ dials a line of its own, so that none waits until a port is ready again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -23,10 +24,13 @@ from dialgate.records import CallFacts, read_calls
 from tests.integration.cluster import Cluster, a_cluster
 from tests.integration.places import Caller
 from tests.integration.processes import PROJECT, wait_until
+from tests.integration.recorded_bank import RING, RecordedLine, recorded_bank
 from tests.integration.standin_pppd import STANDIN, Frames, configure_request, frame
 
-CHAT, WVDIAL, MINICOM, PICOCOM, REFUSED, NAMED, NOT_NAMED = LINES = range(1, 8)
-"""Who dials which line; PPP at the prompt is led to a service on the last but one."""
+CHAT, WVDIAL, MINICOM, PICOCOM, REFUSED, NAMED, NOT_NAMED, RECORDED = LINES = range(1, 9)
+"""Who dials which line; PPP at the prompt is led to a service on NAMED."""
+INIT: Final = ["ATZ", "ATE0Q0V1X4&C1&D2S0=0S12=2"]
+"""The agent's own, with a short guard for the escape sequence."""
 MAGIC: Final = b"\x05\x06\x01\x02\x03\x7e"
 """An LCP option with a flag in it."""
 PATIENCE_S: Final = 20.0
@@ -34,7 +38,19 @@ PATIENCE_S: Final = 20.0
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def recorded_lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RecordedLine]]:
+    """Run two modems that somebody has left off-hook and set as nobody wants them."""
+    with recorded_bank(tmp_path_factory.mktemp("recorded"), 2) as lines:
+        for line in lines:
+            line.modem.dte(b"ATV0X1&D0H1\r", 0.0)
+            line.told.clear()
+        yield lines
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, recorded_lines: list[RecordedLine]
+) -> Iterator[Cluster]:
     """Run a cluster in which ann's password is xyzzy."""
     with a_cluster(tmp_path_factory.mktemp("cluster")) as running:
         broker = running.broker("broker-1")
@@ -43,7 +59,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         running.start_agent(
             [broker],
             lines=len(LINES),
-            ports={WVDIAL: {"service": "ppp"}, NAMED: {"ppp": "ppp"}},
+            ports={
+                WVDIAL: {"service": "ppp"},
+                NAMED: {"ppp": "ppp"},
+                RECORDED: {"device": str(recorded_lines[0].device), "init": INIT},
+            },
             services=f"[services.ppp]\ncommand = {standin}\nraw = true\n",
         )
         running.ready()
@@ -246,3 +266,68 @@ async def test_an_lcp_frame_at_the_prompt_ends_the_call_where_no_service_is_name
         assert await caller.is_hung_up()
 
     assert recorded(cluster, NOT_NAMED, "ppp-refused").service == ""
+
+
+# What a modem is told, with mgetty as the oracle.
+
+
+async def call(line: RecordedLine) -> None:
+    """Call, and hang up when somebody asks for a name."""
+    reader, writer = await asyncio.open_connection(*line.dial)
+    caller = Caller(reader, writer)
+    await caller.sees(b"login: ", PATIENCE_S)
+    caller.hang_up()
+    await writer.wait_closed()
+
+
+@pytest.fixture(scope="module")
+def mgetty_told(recorded_lines: list[RecordedLine]) -> RecordedLine:
+    """Let mgetty answer a call; return what its modem was told."""
+    _, line = recorded_lines
+    tty = line.device.relative_to("/dev")
+    log = Path("/var/log/mgetty") / f"mg_{str(tty).replace('/', '-')}.log"
+    log.unlink(missing_ok=True)
+    with subprocess.Popen(["/sbin/mgetty", "-D", "-x", "4", "-s", "38400", tty]) as mgetty:
+        try:
+            wait_until(lambda: "AT" in line.told, lambda: str(line.told), PATIENCE_S)
+            assert line.modem.is_idle
+            asyncio.run(call(line))
+        finally:
+            mgetty.terminate()
+    said = log.read_text()
+    log.unlink()
+    # A PTY has no DTR, but it tried.
+    assert said.index("lowering DTR") < said.index("send: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def agent_told(cluster: Cluster, recorded_lines: list[RecordedLine]) -> RecordedLine:
+    """Let the agent answer a call; return what its modem was told."""
+    line, _ = recorded_lines
+    assert line.modem.is_idle, "every line of the cluster is ready"
+    asyncio.run(call(line))
+    wait_until(lambda: line.told.count(INIT[-1]) > 1, lambda: str(line.told), PATIENCE_S)
+    assert cluster.agent.is_running
+    return line
+
+
+def test_as_mgetty_an_agent_hangs_up_sets_waits_for_ring_and_answers(
+    mgetty_told: RecordedLine, agent_told: RecordedLine
+) -> None:
+    hang_up = ["+++", "ATH"]
+
+    assert mgetty_told.told == ["ATQ0V1H0", "AT", RING, "ATA"]
+    assert agent_told.told == [*hang_up, *INIT, RING, "ATA", *hang_up, *INIT]
+
+
+def test_an_agent_leaves_less_to_a_modems_settings_than_mgetty(
+    mgetty_told: RecordedLine, agent_told: RecordedLine
+) -> None:
+    both = mgetty_told.settings.items() & agent_told.settings.items()
+    theirs = mgetty_told.settings.items() - both
+    ours = agent_told.settings.items() - both
+
+    assert dict(both) == {"Q": 0, "V": 1, "&C": 1, "S0": 0}
+    assert dict(theirs) == {"E": 1, "X": 1, "&D": 0}, "as they were found"
+    assert dict(ours) == {"E": 0, "X": 4, "&D": 2}
