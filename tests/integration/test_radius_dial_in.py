@@ -264,14 +264,15 @@ def test_a_caller_answers_what_the_server_asks(site: Site) -> None:
 
 def test_a_caller_is_refused_and_hung_up_on_after_his_tries(site: Site) -> None:
     with site.call() as caller:
-        for _ in range(3):
+        for name in ("ann", "ann", "typed-too-soon"):
             caller.sees(b"login: ")
-            caller.types("ann")
+            caller.types(name)
             caller.sees(b"Password: ")
             caller.types("guess")
         assert b"Login incorrect" in caller.is_hung_up()
 
-    assert site.last_call().facts.dialogs[0].verdict == "failure"
+    dialog = site.last_call().facts.dialogs[0]
+    assert (dialog.verdict, dialog.user) == ("failure", "(unknown)")
 
 
 def test_the_servers_session_limit_ends_the_call(site: Site) -> None:
@@ -367,5 +368,5 @@ def test_no_password_or_secret_is_in_the_log(site: Site) -> None:
     log = site.node.stderr
 
     assert "try failed" in log
-    for word in ("guess", "answer 1", SECRET.decode()):
+    for word in ("guess", "answer 1", "typed-too-soon", SECRET.decode()):
         assert word not in log
