@@ -19,6 +19,7 @@ from tests.port_agents.terminal_server import ServedLine
 
 DTR_UP, DTR_LOW = b"\x05\x08", b"\x05\x09"
 CONSOLE, SHELL, PROMPT = "oslo/console", "oslo/shell", "oslo/prompt"
+CLOSED = "oslo/closed"
 PROCESS: Final = re.compile(rb"process=([0-9]+)\.")
 DTR_LOW_S: Final = 0.5
 """A second is ordered; the orders come here by a network and a busy machine."""
@@ -31,10 +32,13 @@ async def test_a_killed_agent_leaves_nothing_reachable_and_the_next_closes_and_a
     tmp_path: Path,
 ) -> None:
     ports: dict[str, dict[str, str]] = {CONSOLE: {}, SHELL: {"service": "shell"}, PROMPT: {}}
+    closed: dict[str, dict[str, str]] = {CLOSED: {}}
     shell = '[services.shell]\ncommand = ["/bin/sh"]\n'
-    async with serving(tmp_path, ports, shell) as served:
+    async with serving(tmp_path, ports | closed, shell) as served:
         async with served.running_agent() as agent:
             process = await _talk(served)
+            order = ("port", "disable", CLOSED, "--busy", "--reason", "away")
+            assert await served.command(*order) == (0, f"{CLOSED}: disabled\n")
             agent.kill()
         await until(lambda: not _is_alive(process), "the end of the shell")
         for hport in ports:
@@ -51,6 +55,9 @@ async def test_a_killed_agent_leaves_nothing_reachable_and_the_next_closes_and_a
                 assert _first_low_s(line.commands, line.commanded_at) > DTR_LOW_S
             await served.lines[CONSOLE].until_screen(b"the console\r\n")
             assert [len(served.stops(hport)) for hport in ports] == [1, 1, 1]
+            port = await served.until(CLOSED, "disabled")
+            assert port["reason"].endswith(": away")
+            await until(lambda: not served.lines[CLOSED].modem.is_idle, "off-hook")
 
 
 async def _until_on_hook(line: ServedLine) -> None:

@@ -20,6 +20,7 @@ import pytest_asyncio
 from dialgate.settings.agent import ServiceSettings
 from port_agents.bounded_writer import WRITE_BYTES_MAX
 from port_agents.command import Command
+from port_agents.console import Console
 from port_agents.handover import start_service
 from port_agents.line_actions import Admission
 from port_agents.service_contract import Service, ServiceError
@@ -408,6 +409,23 @@ async def test_a_tcp_console_is_relayed_in_both_directions(
 
     assert rig.listener.output == b"\xff\xfdConsole ready\r\n"
     assert (service.bytes_in, service.bytes_out) == (7, 17)
+
+
+async def test_a_console_that_is_silently_gone_is_noticed_within_a_minute(
+    rig: Rig, console: tuple[TcpConsole, ServiceSettings]
+) -> None:
+    _, settings = console
+    service = await rig.start(settings)
+    assert isinstance(service, Console)
+    connection = service._transport.get_extra_info("socket")
+
+    assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    idle_s, interval_s, times = (
+        connection.getsockopt(socket.IPPROTO_TCP, option)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    )
+    assert idle_s + interval_s * times <= 60
+    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 60_000
 
 
 async def test_a_console_that_hangs_up_ends_the_service(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tty
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,41 @@ async def test_a_line_that_another_program_has_is_not_touched(tmp_path: Path, sa
     assert "in use by" in said()
     os.close(master)
     os.close(slave)
+
+
+@contextmanager
+def named(*command: str) -> Iterator[None]:
+    """Run a program that calls itself so, and waits."""
+    with subprocess.Popen(
+        command, executable="/bin/cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        words = Path(f"/proc/{process.pid}/cmdline")
+        while not words.read_text().startswith(command[0]):
+            assert process.poll() is None
+        yield
+        process.kill()
+
+
+async def test_a_getty_on_the_line_is_a_fault_with_what_ends_it(tmp_path: Path, said: Said) -> None:
+    async with Bank(tmp_path, 1, base_port=0) as bank:
+        device = bank.lines[0].device
+        settings = settings_for(tmp_path, device)
+        with named("agetty", "-", os.path.realpath(device)):
+            faults = await doctor.examine(settings, require(settings, "agent").lines[0])
+        name = Path(os.path.realpath(device)).name
+
+    first, *_, last = said().splitlines()
+    assert first.endswith(f": systemctl disable --now serial-getty@{name}")
+    assert (faults, last) == (1, "oslo/1: ready")
+
+
+def test_a_modem_manager_is_a_fault_with_what_ends_it(tmp_path: Path, said: Said) -> None:
+    settings_for(tmp_path, tmp_path / "tty")
+    with named("ModemManager", "-"):
+        status = doctor.main(["--config", str(next(tmp_path.glob("*.toml"))), "oslo/1"])
+
+    assert status == 1
+    assert "systemctl mask --now ModemManager" in said()
 
 
 @pytest.fixture
