@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ CLOSED = "oslo/closed"
 PROCESS: Final = re.compile(rb"process=([0-9]+)\.")
 DTR_LOW_S: Final = 0.5
 """A second is ordered; the orders come here by a network and a busy machine."""
+ORDER_S: Final = 5
 CPU_MAX: Final = 0.1
 """Of one core: who spins takes all that he gets."""
 WATCHED_S: Final = 2.0
@@ -81,6 +83,38 @@ def _first_low_s(commands: list[bytes], at: list[float]) -> float:
     """Return for how long DTR was low at first."""
     low = commands.index(DTR_LOW)
     return at[commands.index(DTR_UP, low)] - at[low]
+
+
+async def test_a_service_and_an_order_have_the_time_that_is_set_for_them(tmp_path: Path) -> None:
+    """The service goes when a word is said, which is later than the order has time for."""
+    fifo, note = tmp_path / "fifo", tmp_path / "note"
+    os.mkfifo(fifo)
+    talk = os.open(fifo, os.O_RDWR)
+    goes = f'trap "" HUP; read x <{fifo}; touch {note}; exit'
+    command = json.dumps(["/bin/sh", "-c", f"trap '{goes}' HUP; echo up; read x"])
+    times = f"order_timeout_s = {ORDER_S}\nservice_stop_timeout_s = 10\n"
+    async with (
+        serving(
+            tmp_path,
+            {SHELL: {"service": "slow"}},
+            f"[services.slow]\ncommand = {command}\n",
+            times,
+        ) as served,
+        served.running_agent(),
+    ):
+        line = await served.log_in(SHELL)
+        await line.until_screen(b"up")
+        began = asyncio.get_running_loop().time()
+        status, said = await served.command("port", "hangup", SHELL)
+        took_s = asyncio.get_running_loop().time() - began
+        assert (status, "ERROR_TIMEOUT (hanging-up, operator)" in said) == (1, True)
+        assert took_s >= ORDER_S
+        assert not note.exists()
+
+        os.write(talk, b"go\n")
+        await served.until(SHELL, "idle")
+        assert note.exists()
+    os.close(talk)
 
 
 async def test_a_device_that_is_pulled_out_costs_no_cpu_and_is_back_with_its_path(

@@ -19,6 +19,8 @@ def without_broker(when_down: Literal["ring", "busy", "answer"]) -> Bench:
 
 def test_it_rings_and_the_first_ring_behind_a_brokers_return_is_answered() -> None:
     bench = without_broker("ring")
+    bench.wait(2 * DOWN_S)
+    assert bench.far.is_idle
     assert (bench.line.state, bench.line.reason) == (LineState.IDLE, NO_BROKER)
     bench.ring()
     bench.wait(3 * DOWN_S)
@@ -47,6 +49,7 @@ def test_it_is_busy_after_a_restarts_time_and_on_hook_when_a_broker_is_back() ->
 
 def test_it_is_answered_and_who_waited_the_queue_time_hears_a_last_word() -> None:
     bench = without_broker("answer")
+    bench.wait(2 * DOWN_S)
     bench.call()
     assert bench.far.is_online
 
