@@ -8,7 +8,8 @@ from typing import Literal
 from port_agents.line import DOWN_S, NO_BROKER
 from port_agents.line_actions import LineState
 from port_agents.modem_actions import ModemState
-from tests.port_agents.line_bench import HOME, SETTINGS, Bench
+from tests.port_agents.dialog_bench import HOME
+from tests.port_agents.line_bench import SETTINGS, Bench
 
 
 def without_broker(when_down: Literal["ring", "busy", "answer"]) -> Bench:
