@@ -1,17 +1,19 @@
 """Logs and metrics as every program of the cluster has them.
 
 Logs go to standard error: logfmt, one event a line, or coloured columns where a person looks on.
-Two things hold for every event, whoever logs it: no control character is written raw (a caller may
-type what drives the reader's terminal), and fields that are named like a secret are left out.
+Three things hold for every event, whoever logs it: no control character is written raw (a caller
+may type what drives the reader's terminal), fields that are named like a secret are left out, and
+a log that can't be written stops nothing.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Final, Literal, TextIO, get_args
+from typing import Any, Final, Literal, TextIO, cast, get_args
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -36,7 +38,7 @@ def start_log(program: str, level: LogLevel = "info", stream: TextIO | None = No
 
     Also those of libraries, from warnings upwards.
     """
-    out = sys.stderr if stream is None else stream
+    out = cast("TextIO", _Unfailing(sys.stderr if stream is None else stream))
     number = logging.getLevelNamesMapping()[level.upper()]
     person = out.isatty()
     shared: list[Processor] = [
@@ -58,7 +60,7 @@ def start_log(program: str, level: LogLevel = "info", stream: TextIO | None = No
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
@@ -81,6 +83,33 @@ def new_registry(*collectors: Collector) -> CollectorRegistry:
     for collector in collectors:
         registry.register(collector)
     return registry
+
+
+class _Unfailing(io.TextIOBase):
+    """Writes lines to a stream while that takes them, and counts those that it did not take.
+
+    A disk may be full, or whoever reads may be gone.  The next line that is taken follows one that
+    says how many were not.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def write(self, text: str, /) -> int:
+        lines = text.count("\n")
+        told = f"{self._lost} lines of this log could not be written\n" if self._lost else ""
+        try:
+            self._stream.write(told + text)
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: it has been closed.
+            self._lost += lines
+        else:
+            self._lost = 0
+        return len(text)
 
 
 def _marker(program: str) -> Processor:

@@ -42,13 +42,15 @@ class LineLocks:
 
     def holder(self, device: str) -> str:
         """Return who else has a device, as "minicom (process 123)"; empty if nobody has."""
-        return self._holder_of(self.path_of(device))
+        with contextlib.suppress(OSError):
+            return self._holder_of(self.path_of(device))
+        return ""
 
     def take(self, device: str) -> None:
         """Lock a device; a lock of this process already is as good.
 
-        A directory that this process may not write is no reason to serve nobody: the kernel's
-        exclusion is left.
+        A directory that this process may not write, and a stale lock that it may not remove (root's,
+        say), are no reason to serve nobody: the kernel's exclusion is left.
 
         Raises:
             PortError: another program has it.
@@ -82,7 +84,11 @@ class LineLocks:
                 lock.unlink()
 
     def _holder_of(self, lock: Path) -> str:
-        """Return who else holds `lock`; a stale one is removed."""
+        """Return who else holds `lock`; a stale one is removed.
+
+        Raises:
+            OSError: it is stale and can't be removed.
+        """
         process = _process_in(lock)
         if process is None or process == os.getpid():
             return ""
@@ -90,8 +96,7 @@ class LineLocks:
             return "a program that says not which"
         if _is_alive(process):
             return f"{_name_of(process)} (process {process})"
-        with contextlib.suppress(OSError):
-            lock.unlink()
+        lock.unlink(missing_ok=True)
         return ""
 
 

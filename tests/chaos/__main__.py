@@ -5,13 +5,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.chaos.faults import STEADY
 from tests.chaos.report import report
-from tests.chaos.run import run
+from tests.chaos.run import Outcome, run
+
+
+async def _run(directory: Path, seed: int, lasting_s: float) -> Outcome:
+    """Run until the end or until SIGTERM; either way nothing is left running or mounted."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run(directory, seed=seed, lasting_s=lasting_s, pace=STEADY)
 
 
 def main() -> int:
@@ -27,7 +36,11 @@ def main() -> int:
         directory = arguments.directory or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
         lasting_s = 60 * arguments.minutes
-        outcome = asyncio.run(run(directory, seed=seed, lasting_s=lasting_s, pace=STEADY))
+        try:
+            outcome = asyncio.run(_run(directory, seed, lasting_s))
+        except asyncio.CancelledError:
+            sys.stdout.write("chaos: stopped, nothing is judged\n")
+            return 128 + signal.SIGTERM
     sys.stdout.write(report(outcome) + "\n")
     return 1 if outcome.violations or outcome.crashes else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 
@@ -18,6 +19,17 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class Disk(io.StringIO):
+    """A file on a disk that may be full."""
+
+    is_full = False
+
+    def write(self, text: str, /) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
 
 
 def logged(level: LogLevel = "info", stream: io.StringIO | None = None) -> io.StringIO:
@@ -97,6 +109,22 @@ def test_a_very_long_value_is_cut() -> None:
     structlog.get_logger().info("event", text="x" * 1_000_000)
 
     assert len(out.getvalue()) < 2200
+
+
+def test_a_log_that_cannot_be_written_stops_nothing_and_says_so_later() -> None:
+    disk = Disk()
+    start_log("agent", stream=disk)
+    log = structlog.get_logger()
+
+    disk.is_full = True
+    log.error("lost")
+    logging.getLogger("library").error("lost, too")
+    disk.is_full = False
+    log.error("written")
+
+    told, line = disk.getvalue().splitlines()
+    assert told == "2 lines of this log could not be written"
+    assert "event=written" in line
 
 
 def test_a_registry_has_the_process_s_own_figures() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socketserver
 import subprocess
 import threading
@@ -99,7 +100,10 @@ class Place(NamedTuple):
             await until(self.is_idle, "the port's being ready again")
 
     def is_idle(self) -> bool:
-        return self.agent.metric("dialgate_ports", state="idle") == 1
+        return self.is_("idle")
+
+    def is_(self, state: str) -> bool:
+        return self.agent.metric("dialgate_ports", state=state) == 1
 
 
 class Console(socketserver.StreamRequestHandler):
@@ -123,8 +127,14 @@ def console() -> Iterator[int]:
 
 
 @contextmanager
-def running_place(directory: Path, brokers: str) -> Iterator[Place]:
-    """Run a bank of one line, a console, and the agent whose broker is at the address `brokers`."""
+def running_place(
+    directory: Path, brokers: str, *, state: str = "idle", **settings: int | str
+) -> Iterator[Place]:
+    """Run a bank of one line, a console, and the agent whose broker is at the address `brokers`.
+
+    `state` is what the port is waited for to be in, `settings` are further keys of [agent].
+    """
+    more = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
     dial, http = free_port(), f"127.0.0.1:{free_port()}"
     device, config = directory / "ttyM1", directory / "agent.toml"
     line = ("--ports", "1", "--dial", f"127.0.0.1:{dial - 1}", "--directory", directory)
@@ -137,6 +147,7 @@ def running_place(directory: Path, brokers: str) -> Iterator[Place]:
             http = "{http}"
             spool = "{directory}/spool.db"
             insecure = true
+            {more}
             [[agent.ports]]
             hport = "oslo/1"
             device = "{device}"
@@ -152,7 +163,7 @@ def running_place(directory: Path, brokers: str) -> Iterator[Place]:
             wait_until(device.exists, lambda: "the bank has no device", 20.0)
             with running("agent", config, http, "/livez") as agent:
                 place = Place(agent, dial)
-                wait_until(place.is_idle, lambda: "the modem is not ready", 20.0)
+                wait_until(lambda: place.is_(state), lambda: "the modem is not ready", 20.0)
                 yield place
         finally:
             bank.terminate()

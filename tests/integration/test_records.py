@@ -6,6 +6,7 @@ something in.  Counted at the end: each record is in the state once, and the spo
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +26,7 @@ from dialgate.records import (
     CallFacts,
 )
 from dialgate.state import open_state
+from tests.integration.peers import until
 from tests.integration.places import running_place
 from tests.integration.processes import Broker, Program, running, running_broker, wait_until
 from tests.postgresql import PostgreSQL
@@ -120,6 +122,36 @@ async def test_a_state_that_is_full_costs_no_record(tmp_path: Path) -> None:
             assert broker.metric("dialgate_broker_state_failing") == 0
 
     assert await stored(f"sqlite:///{tmp_path}/state.db") == list(range(1, RECORDS + 1))
+
+
+async def test_while_the_spool_is_full_the_phone_rings_and_nobody_answers(tmp_path: Path) -> None:
+    """It counts as full when nine tenths of what it may hold can't be stored."""
+    fill_spool(tmp_path / "spool.db")
+    with running_broker(tmp_path) as broker:
+        limit_files(broker, "0")
+        with running_place(
+            tmp_path, broker.agents, state="disabled", spool_records_max=RECORDS
+        ) as place:
+            assert await heard(place.dial, 3.0) == b""
+
+            broker.kill()
+            with restarted(broker, tmp_path):  # There is room again.
+                await until(place.is_idle, "the port's being ready", PATIENCE_S)
+                async with place.call():
+                    await until(lambda: place.is_("authenticating"), "an answer", PATIENCE_S)
+                wait_for_records(place.agent, 0)
+
+
+async def heard(dial: int, for_s: float) -> bytes:
+    """Dial, hang up after some rings, and return what was to be heard."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", dial)
+    try:
+        async with asyncio.timeout(for_s):
+            return await reader.read(100)
+    except TimeoutError:
+        return b""
+    finally:
+        writer.close()
 
 
 async def test_a_postgresql_that_crashes_and_comes_back_costs_no_record(

@@ -50,6 +50,27 @@ def test_a_living_holder_is_named_and_keeps_the_line(tmp_path: Path, other: int)
     assert lock.exists()
 
 
+def test_a_stale_lock_that_is_not_ours_to_remove_keeps_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a sticky directory, when the agent was root once."""
+    lock = tmp_path / "LCK..ttyS0"
+    lock.write_text(f"{gone():10d}\n")
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == lock:
+            raise PermissionError
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    locks = LineLocks(str(tmp_path))
+
+    assert locks.holder("/dev/ttyS0") == ""
+    locks.take("/dev/ttyS0")
+    locks.release("/dev/ttyS0")
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_a_lock_whose_process_is_gone_is_removed(tmp_path: Path, binary: bool) -> None:
     lock, number = tmp_path / "LCK..ttyS0", gone()
