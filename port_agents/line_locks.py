@@ -49,8 +49,8 @@ class LineLocks:
     def take(self, device: str) -> None:
         """Lock a device; a lock of this process already is as good.
 
-        A directory that this process may not write, and a stale lock that it may not remove (root's,
-        say), are no reason to serve nobody: the kernel's exclusion is left.
+        A directory that this process may not write, and a stale lock that it may not remove (say,
+        root's), are no reason to serve nobody: the kernel's exclusion is left.
 
         Raises:
             PortError: another program has it.
