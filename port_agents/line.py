@@ -361,7 +361,9 @@ class Line(LineCall):
                 assert self.call is not None, "a stage belongs to a call"
                 return LineState.HANGING_UP, str(self.call.disconnect)
             case _, ModemState.IDLE | ModemState.OFF_HOOK if self.closed_for:
-                return LineState.DISABLED, self.closed_for
+                return LineState.DISABLED, "; ".join(
+                    filter(None, (self.closed_for, self.modem.reason))
+                )
             case _, ModemState.IDLE | ModemState.OFF_HOOK if self._is_unserved:
                 return LineState.IDLE, NO_BROKER
             case _, ModemState.IDLE | ModemState.OFF_HOOK:
@@ -371,7 +373,7 @@ class Line(LineCall):
             case _, ModemState.ANSWERING:
                 return LineState.ANSWERING, ""
             case _, ModemState.HANGING_UP:
-                return LineState.HANGING_UP, self._last_disconnect
+                return LineState.HANGING_UP, self.modem.reason or self._last_disconnect
             case _:
                 # Initialising: as before, until the modem is armed or at fault.
                 return self.state, self.reason

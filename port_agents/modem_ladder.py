@@ -49,7 +49,7 @@ class ModemLadder(ABC):
     def __init__(self, settings: ModemSettings) -> None:
         self.settings: Final = settings
         self.counters: Final = ModemCounters()
-        self.reason = "not opened yet"
+        self.reason = ""
         """Why the modem is not armed, for the operator; empty when it is, or serves a call."""
         self._step = Step.CLOSED
         self._deadline = math.inf

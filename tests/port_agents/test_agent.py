@@ -643,6 +643,15 @@ def test_a_modem_that_takes_no_ath1_fails_the_order_and_stays_disabled() -> None
     assert str(bench.agent.lines["oslo/1"].state) == "disabled"
 
 
+def test_a_disabled_port_that_cannot_be_busy_says_that_it_rings() -> None:
+    bench = ready()
+    bench.refuses = b"ATH1"
+    bench.command("disable", mode="busy")
+
+    rings = "can't be busy, and rings: ATH1: "
+    assert bench.agent.lines["oslo/1"].reason.startswith(f"disable by eve; {rings}")
+
+
 def test_a_probe_during_a_call_is_refused() -> None:
     bench = ready()
     bench.call()

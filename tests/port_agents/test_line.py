@@ -564,6 +564,21 @@ def test_a_reset_ends_the_call_and_brings_the_modem_back() -> None:
     ]
 
 
+def test_a_port_that_is_tried_again_says_what_was_wrong() -> None:
+    bench = ready(settings=BLIND)
+    bench.far.faults.silent = True
+    bench.do(bench.line.probe(bench.now))
+    bench.wait(SETTINGS.modem.command_timeout_s)
+    assert bench.line.state is LineState.FAULTED
+    reason = bench.line.reason
+    bench.wait(1)
+
+    assert (bench.line.state, bench.line.reason) == (LineState.HANGING_UP, reason)
+    bench.far.faults.silent = False
+    bench.wait(10)
+    assert (bench.line.state, bench.line.reason) == (LineState.IDLE, "")
+
+
 def test_a_reset_mends_a_faulted_port_at_once() -> None:
     bench = ready()
     bench.far.faults.refuses = "ATZ"
