@@ -289,8 +289,7 @@ class LineCall:
         Behind an answer it is type-ahead for the service: a caller's program may speak PPP as soon
         as it has sent the password, without waiting for the verdict.
         """
-        has_answered = self.dialog is not None and self.dialog.answers > 0
-        if has_answered and not self.terminal.is_asking:
+        if self.terminal.is_answered:
             self._ppp.clear()
             return b""
         frame = self._ppp.feed(data)

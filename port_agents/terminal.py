@@ -108,6 +108,7 @@ class Terminal:
         self._parity_strip = parity_strip
         self._request: Ask | None = None
         self._deadline: float | None = None
+        self._has_answered = False
         # Typed text in three parts, in this order: the edited part of an unfinished line, the start
         # of an unfinished escape sequence after it, and bytes that nobody has looked at yet.
         self._line = bytearray()
@@ -116,9 +117,9 @@ class Terminal:
         self._after_cr = False
 
     @property
-    def is_asking(self) -> bool:
-        """Whether an answer is expected."""
-        return self._request is not None
+    def is_answered(self) -> bool:
+        """Whether the caller has answered and nothing is asked: what he types now is type-ahead."""
+        return self._has_answered and self._request is None
 
     def receive(self, data: bytes, now: float) -> list[Action]:
         """Take bytes from the caller. Those that come at the deadline are too late for it."""
@@ -189,6 +190,7 @@ class Terminal:
         """Forget all that was typed and asked: the next byte is another caller's."""
         self.cancel()
         self._discard()
+        self._has_answered = False
         self._escape = b""
         self._after_cr = False
 
@@ -276,6 +278,7 @@ class Terminal:
     def _answer(self, request: Ask, status: Code, data: bytes) -> Answered:
         self._request = None
         self._deadline = None
+        self._has_answered = True
         return Answered(request.seq, status, data)
 
     def _keep(self, typed: bytes) -> None:

@@ -84,6 +84,20 @@ def test_frames_behind_an_answer_wait_for_the_service_of_who_is_admitted(
     assert f"start console for ann {ESCAPED.decode('latin-1')!r}" in bench.take()
 
 
+def test_who_speaks_ppp_before_anything_is_asked_is_at_the_prompt_in_every_call() -> None:
+    bench = called()
+    bench.ask()
+    bench.type(b"ann\r")
+    bench.hang_up()
+    bench.end_reply()
+    bench.wait(5)
+    bench.call()
+    bench.take()
+    bench.type(ESCAPED)
+
+    assert bench.take()[:2] == ["s1: END (1)", "hanging-up ppp-refused"]
+
+
 def test_who_still_speaks_ppp_when_he_is_asked_again_is_at_the_prompt() -> None:
     bench = called()
     bench.ask()

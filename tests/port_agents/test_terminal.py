@@ -220,6 +220,22 @@ def test_type_ahead_goes_to_the_next_prompt_and_is_echoed_as_that_prompt_says() 
     ]
 
 
+def test_what_is_typed_is_behind_an_answer_until_more_is_asked_or_the_next_caller_comes() -> None:
+    terminal = Terminal()
+    seen = [terminal.is_answered]
+    terminal.ask(line(), 0.0)
+    seen.append(terminal.is_answered)
+    terminal.receive(b"ann\r", 1.0)
+    seen.append(terminal.is_answered)
+    terminal.ask(line(2), 2.0)
+    seen.append(terminal.is_answered)
+    terminal.receive(b"xyzzy\r", 3.0)
+    terminal.reset()
+    seen.append(terminal.is_answered)
+
+    assert seen == [False, False, True, False, False]
+
+
 def test_type_ahead_may_be_an_unfinished_line_that_goes_on() -> None:
     terminal = Terminal()
     terminal.receive(b"ro", 0.0)

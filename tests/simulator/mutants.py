@@ -87,6 +87,7 @@ MORE_TESTS: Final = {
     "port_agents.line_call": [
         "tests/port_agents/test_line.py",
         "tests/port_agents/test_line_callers.py",
+        "tests/port_agents/test_ppp.py",
     ],
     "port_agents.modem_arming": ["tests/port_agents/test_modem.py"],
     "port_agents.modem_ladder": ["tests/port_agents/test_modem.py"],
