@@ -150,6 +150,23 @@ async def test_an_admitted_caller_is_on_the_console(demo: Demo, user: User) -> N
     assert user.password.encode() not in screen.seen
 
 
+def test_a_modem_that_dials_stands_ready_as_the_greeting_says(demo: Demo, user: User) -> None:
+    found = re.search(r" -D (\S+)   and type (ATDT\d+)\n", demo.output)
+    assert found is not None, demo.output
+    device, number = found.groups()
+    login = ["ogin:", user.name, "assword:", user.password, "plant>", "quit", "bye"]
+    with Path(device).open("r+b", buffering=0) as modem:
+        done = subprocess.run(
+            ["/usr/sbin/chat", "-t", "10", "", "ATZ", "OK", number, "CONNECT", "\\c", *login],
+            stdin=modem,
+            stdout=modem,
+            timeout=30.0,
+            check=False,
+        )
+
+    assert done.returncode == 0
+
+
 async def test_a_caller_whose_worker_is_killed_is_asked_again(demo: Demo, user: User) -> None:
     reader, writer = await asyncio.open_connection(*demo.dial(3))
     screen = Screen(reader, writer)
