@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from auth_workers.authenticators import (
 )
 from auth_workers.authenticators.local import Local, StoredUsers
 from auth_workers.charging import UNCHARGED_MAX, UNCHARGED_S, Charging
+from auth_workers.dialog import DialogEnded
 from auth_workers.hashing import HashingPool
 from auth_workers.testing import FACTS, TERMS, Caller, Event
 from auth_workers.verdict import Granted, Refused, Undecided, Verdict
@@ -64,6 +66,16 @@ class Door:
             return self._result
         right = (login.user, password) == ("ann", b"secret")
         return Accepted(login.user) if right else Rejected()
+
+
+class Stubborn(Door):
+    """Asks on after it was told that the guess must not be checked."""
+
+    async def authenticate(self, login: Login) -> Result:
+        try:
+            return await super().authenticate(login)
+        except TryBarred:
+            return Accepted((await login.ask(b"Again: ")).decode())
 
 
 class Discreet(Door):
@@ -131,6 +143,32 @@ async def test_a_locked_user_is_not_checked_and_hears_what_everybody_hears(house
     assert verdict == Refused(UNKNOWN_USER, attributes={"message": "Login incorrect"})
     assert door.checked == 4
     assert (house.charging.barred, house.charging.locks) == (2, 1)
+
+
+async def test_of_a_locked_user_nothing_more_is_asked(house: House) -> None:
+    await house.call(*[b"ann", b"x"] * 3, door=Door(house))
+    with suppress(DialogEnded):
+        await house.call(b"ann", b"x", Event.HANG_UP, door=Door(house))
+    caller = Caller(b"ann", b"secret", b"ann", Event.HANG_UP)
+
+    with pytest.raises(DialogEnded):
+        await caller.meets(Stubborn(house), TERMS, house.charging)
+
+    assert b"Again" not in caller.screen
+
+
+async def test_a_lock_that_no_open_try_can_lift_is_not_waited_on(house: House) -> None:
+    patient = Charging(house.state, RULES, clock=lambda: house.now, patience_s=3600.0)
+    wrong = Caller(*[b"ann", b"x"] * 3)
+    await wrong.meets(Door(house), TERMS, house.charging)
+    with suppress(DialogEnded):
+        await Caller(b"ann", b"x", Event.HANG_UP).meets(Door(house), TERMS, house.charging)
+
+    async with asyncio.timeout(60):
+        with suppress(DialogEnded):
+            await Caller(b"ann", b"y", Event.HANG_UP).meets(Door(house), TERMS, patient)
+
+    assert patient.barred == 1
 
 
 async def test_the_screen_and_the_pauses_of_a_locked_user_are_as_of_any_other(

@@ -35,6 +35,7 @@ def test_the_next_worker_reads_how_far_the_dialog_had_come() -> None:
     ("attempt", "seq", "lost"),
     [
         pytest.param(1, 0, False, id="a new dialog"),
+        pytest.param(1, 3, False, id="a new dialog, whatever its number"),
         pytest.param(2, 0, False, id="the first worker died before it asked"),
         pytest.param(2, 3, True, id="something was asked, and the cookie is gone"),
         pytest.param(9, 1, True, id="T24"),

@@ -72,6 +72,17 @@ async def test_a_line_that_is_too_long_is_no_answer() -> None:
     await meet(Caller(b"12345"), work)
 
 
+async def test_a_receive_that_failed_otherwise_is_no_answer() -> None:
+    async def work(dialog: Dialog) -> None:
+        asking = asyncio.ensure_future(dialog.receive(b"? "))
+        await asyncio.sleep(0)
+        dialog.answer(Winerror.ERROR_INVALID_DATA.code, b"half of it")
+        with pytest.raises(DialogFault):
+            await asking
+
+    await meet(Caller(b"12345"), work)
+
+
 async def test_getinfo_tells_that_a_receive_runs_and_then_its_status() -> None:
     told = []
 

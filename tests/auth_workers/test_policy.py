@@ -550,3 +550,16 @@ async def test_an_account_for_emergencies_is_known_before_its_try_is_checked_and
     await conducted(found, ann())
     assert not local.terms.break_glass
     assert found.break_glass_logins == 1
+
+
+async def test_nobody_is_checked_as_for_an_emergency_before_it_is_sure_that_he_is_for_it() -> None:
+    local = Stub(Accepted("glass", roles=("glass",)))
+    found = policies(
+        policy(name="glass", roles=("glass",), break_glass=True), policy(), local=local
+    )
+
+    await conducted(found, Caller(b"glass", b"secret"))
+
+    assert found.break_glass_logins == 1
+    assert local.terms is not None
+    assert not local.terms.break_glass

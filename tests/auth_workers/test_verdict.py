@@ -50,6 +50,7 @@ def test_undecided_is_error_with_its_code() -> None:
         pytest.param(Granted("ann", attributes={"message": "x" * 17_000}), id="too much to say"),
         pytest.param(Granted("ann", attributes={"message": object()}), id="no such type"),
         pytest.param(Granted("ann", attributes={1: "x"}), id="a key that is no string"),  # type: ignore[dict-item]
+        pytest.param(Granted("ann", attributes={"x": {1: "x"}}), id="such a key further in"),
         pytest.param(Granted(b"ann"), id="a name that is bytes"),  # type: ignore[arg-type]
         pytest.param(None, id="nothing"),
         pytest.param(True, id="yes"),

@@ -145,6 +145,16 @@ def test_commands_under_way_are_bounded() -> None:
     assert not order(house, "e")
 
 
+def test_a_command_that_is_under_way_is_not_sent_again() -> None:
+    house = House()
+    agent = house.agent()
+
+    assert order(house)
+    assert not order(house)
+
+    assert agent.hears() == ["COMMAND"]
+
+
 # ---------------------------------------------------------------------------- records
 
 
@@ -269,3 +279,42 @@ def test_ports_of_an_agent_are_bounded() -> None:
 
     assert agent.hears() == ["ERROR win:13"]
     assert shown(house) == {"p1": "idle"}
+
+
+def test_an_agent_is_warned_of_so_many_ports_of_others_and_no_more() -> None:
+    house = House(ports_max=1)
+    one, other, late = house.agent("A"), house.agent("B"), house.agent("C")
+    one.begin("d", hport="p1")
+    other.begin("e", hport="p2")
+
+    late.begin("f", hport="p1")
+    late.begin("g", hport="p2")
+
+    assert late.hears() == ["ERROR win:183"]
+
+
+def test_ports_of_an_agent_that_is_back_are_not_called_unknown_again() -> None:
+    house = House()
+    agent = house.agent()
+    tell_lines(agent, "p1")
+    agent.fails()
+    house.wait(5)
+
+    agent.hello()
+
+    assert house.broker.board.lines["A"]["p1"].since == 0.0
+
+
+def test_changes_that_are_not_kept_any_more_take_a_snapshot() -> None:
+    house = House(changes_max=2)
+    board = house.broker.board
+    board.watch(on=True)
+    agent = house.agent()
+    tell_lines(agent, "p1", "p2")
+
+    last = board.last_id
+
+    assert [change.id for change in board.since(last - 2) or ()] == [last - 1, last]
+    assert board.since(last) == []
+    assert board.since(last - 3) is None
+    assert board.since(last + 1) is None

@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 EXPLAINED: Final[dict[str, str]] = {
+    "auth_workers.credit:Credit.grant: not poor -> False": (
+        "the same program: to nobody nothing is granted; the condition saves time"
+    ),
+    "auth_workers.policy:Policies._is_unfit_whoever_calls: index is None -> False": (
+        "the same program: where no policy matches, the dialog is over before; the condition is "
+        "for the type checker"
+    ),
+    "broker.registry:Registry.tick: now < self._look_at -> False": (
+        "the same program: sessions are looked through more often than it is of use"
+    ),
     "broker.switchboard:Switchboard.send: entry.agent is not None -> True": (
         "the same program: an entry that is OWNED has an agent (`broker.entries.Entry`); "
         "the condition is for the type checker"

@@ -1,6 +1,6 @@
 """What `./dev prove simulation` has come to so far: a line of JSON for each piece of work.
 
-A proof takes hours.  Each piece is kept as soon as it is done, by part and commit, under `build/`:
+A proof takes hours.  Each piece is kept as soon as it is done, by part and commit, in `.prove/`:
 who is killed loses the piece that he was at, and goes on behind it when he is started again.
 
 Invariant: a line says what was run at the commit in the file's name, and nothing else.
@@ -21,7 +21,7 @@ from simulator.plan import Mode
 __all__ = ["Fate", "Journal", "Searched", "Seeds"]
 
 ROOT: Final = Path(__file__).parent.parent.parent
-FOLDER: Final = ROOT / "build" / "prove"
+FOLDER: Final = ROOT / ".prove"
 
 
 class Seeds(Struct, frozen=True):

@@ -61,14 +61,17 @@ NO_CORES: Final = (
 """What they import besides: the configuration, where things are stored, what is written.  A direct
 line has no modem, so no caller whom anything here could reject."""
 MORE_TESTS: Final = {
-    "auth_workers.authenticators": ["tests/auth_workers/test_login.py"],
+    "auth_workers.authenticators": [
+        "tests/auth_workers/test_login.py",
+        "tests/auth_workers/test_charging.py",
+    ],
     "auth_workers.judging": ["tests/auth_workers/test_policy.py"],
     "auth_workers.session_dialog": [
         "tests/auth_workers/test_session_table.py",
         "tests/auth_workers/test_session.py",
     ],
-    "broker.board": ["tests/broker/test_events.py", "tests/broker/test_registry.py"],
-    "broker.commands": ["tests/broker/test_events.py"],
+    "broker.board": ["tests/broker/test_core.py", "tests/broker/test_http.py"],
+    "broker.commands": ["tests/broker/test_core.py"],
     "broker.conduct": ["tests/broker/test_core.py"],
     "broker.core": ["tests/broker/test_registry.py", "tests/broker/test_dispatch.py"],
     "broker.dispatch": ["tests/broker/test_switchboard.py"],
