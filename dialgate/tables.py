@@ -9,7 +9,8 @@ Times are whole seconds since 1970 where a name ends in `_s`.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -174,6 +175,16 @@ AGENT_TURNS: Final = Table(
     Index("agent_turns_by_storing", "stored_at"),
 )
 """When agents' processes started, and ended in order (`dialgate.agent_turns`)."""
+
+
+def _where(more: str) -> Mapping[str, Any]:
+    """Return which rows of `ACCOUNTING` are in an index: those that are to be told, and `more`.
+
+    SQLite takes such an index for a query that says it in the same words.
+    """
+    return {"sqlite_where": text(f"done = 0{more}"), "postgresql_where": text(f"NOT done{more}")}
+
+
 ACCOUNTING: Final = Table(
     "accounting",
     metadata,
@@ -188,15 +199,9 @@ ACCOUNTING: Final = Table(
     Column("worker", LargeBinary(ID_BYTES), nullable=False),
     Column("sendings", Integer, nullable=False),
     Column("done", Boolean, nullable=False),
-    Index("accounting_by_call", "authenticator", "call"),
-    Index("accounting_by_agent", "authenticator", "agent", "turn"),
-    Index(
-        "accounting_due",
-        "authenticator",
-        "due_at",
-        sqlite_where=text("NOT done"),
-        postgresql_where=text("NOT done"),
-    ),
+    Index("accounting_waiting", "authenticator", "made_at", **_where("")),
+    Index("accounting_of_calls", "authenticator", "call", "made_at", **_where("")),
+    Index("accounting_turns", "authenticator", "agent", "made_at", **_where(" AND turn <> 1")),
 )
 """What RADIUS accounting servers are told (`auth_workers.radius.ledger`).
 

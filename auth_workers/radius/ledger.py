@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Row, delete, exists, func, or_, select, update
+from sqlalchemy import Row, delete, exists, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -131,7 +131,8 @@ class Ledger:
             exists().where(
                 *waits,
                 earlier.agent == candidate.agent,
-                earlier.turn.in_([Status.ON, Status.OFF]),
+                # In the words of the index.
+                earlier.turn != literal_column(f"{Status.START:d}"),
                 earlier.sendings < TURN_SENDINGS,
             ),
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_workers.radius.accounting import Status
@@ -224,3 +226,25 @@ async def test_what_is_done_is_forgotten_when_it_would_not_be_found_again(
     assert await rows(state) == 2
     await mine.forget(now + KEPT_S + 1)
     assert await rows(state) == 1  # The one that is still to be told.
+
+
+async def test_a_claim_reads_no_more_of_a_backlog_than_it_takes(tmp_path: Path) -> None:
+    """A server that was away for a day leaves thousands of rows; each index has its part in it."""
+    state = await open_state(f"sqlite:///{tmp_path}/state.db")
+    said: list[tuple[str, Any]] = []
+
+    @event.listens_for(state.sync_engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        said.append((statement, values))
+
+    await ledger(state).claim(16, time.time(), LEASE_S)
+
+    statement, values = next(each for each in said if each[0].startswith("UPDATE"))
+    async with reading(state) as connection:
+        plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", tuple(values))
+        steps = "\n".join(row.detail for row in plan)
+    await state.dispose()
+    for index in ("accounting_waiting", "accounting_of_calls", "accounting_turns"):
+        assert f"USING INDEX {index} " in steps
+    assert "SCAN" not in steps
+    assert "ORDER BY" not in steps
