@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from tests.integration.served import Served, serving
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 HIGH_ENOUGH_S: Final = 2
 """DCD that is down for less ends no call; a machine that is slow must not make it more."""

@@ -12,11 +12,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from port_agents.bank import Bank
 from tests.integration.peers import until
 from tests.integration.places import Caller
 from tests.integration.served import Served, serving
 from tests.port_agents.terminal_server import ServedLine
+
+pytestmark = pytest.mark.timeout(180)  # They start clusters, and wait for bounds in them.
 
 DTR_UP, DTR_LOW = b"\x05\x08", b"\x05\x09"
 CONSOLE, SHELL, PROMPT = "oslo/console", "oslo/shell", "oslo/prompt"
