@@ -109,6 +109,7 @@ class Program:
     ) -> None:
         self.name = name
         self.http = http
+        self.config = config
         self._stderr = config.with_name(f"{name}.stderr")
         with self._stderr.open("ab") as stderr:
             self.process = subprocess.Popen(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from tests.integration.processes import (
 )
 from tests.port_agents.terminal_server import ServedLine, TerminalServer
 
-__all__ = ["Served", "serving"]
+__all__ = ["Served", "running_centre", "serving"]
 
 PATIENCE_S: Final = 45.0
 LOOK_S: Final = 0.1
@@ -36,10 +36,10 @@ class Served:
     """The cluster; `serving` makes one and ends it."""
 
     def __init__(
-        self, directory: Path, broker: Broker, http: str, lines: Mapping[str, ServedLine]
+        self, directory: Path, centre: Broker, http: str, lines: Mapping[str, ServedLine]
     ) -> None:
         self.directory: Final = directory
-        self.broker: Final = broker
+        self.centre: Final = centre
         self.lines: Final = lines
         """By HPORT."""
         self.agent: Program
@@ -52,7 +52,7 @@ class Served:
     async def look(self) -> None:
         """Ask the broker for its ports again and again."""
         while True:
-            _, text = await asyncio.to_thread(self.broker.get, "/api/v1/ports")
+            _, text = await asyncio.to_thread(self.centre.get, "/api/v1/ports")
             self.ports = {port["hport"]: port for port in json.loads(text)["ports"]}
             await asyncio.sleep(LOOK_S)
 
@@ -90,7 +90,7 @@ class Served:
 
     async def command(self, *arguments: str) -> tuple[int, str]:
         """Run a command of dialgate's that asks the broker; return its status and what it said."""
-        config = self.directory / "broker.toml"
+        config = self.centre.config
         done = await asyncio.to_thread(
             dialgate, *arguments, "--config", config, patience_s=PATIENCE_S
         )
@@ -118,51 +118,60 @@ class Served:
             await asyncio.to_thread(context.__exit__, None, None, None)
 
 
+@contextmanager
+def running_centre(directory: Path) -> Iterator[Broker]:
+    """Run broker and worker, who know ann; their files are in `directory`."""
+    with running_broker(directory) as broker:
+        worker = running_worker(directory, broker.workers, ready="/livez", insecure=True)
+        with worker:
+            config = directory / "worker.toml"
+            done = dialgate("users", "add", "ann", "--config", config, stdin="xyzzy\n")
+            assert done.returncode == 0, done.stderr
+            yield broker
+
+
 @asynccontextmanager
 async def serving(
-    directory: Path, ports: Mapping[str, Mapping[str, Any]], services: str = "", agent: str = ""
+    directory: Path,
+    centre: Broker,
+    ports: Mapping[str, Mapping[str, Any]],
+    services: str = "",
+    agent: str = "",
 ) -> AsyncIterator[Served]:
-    """Run all but the agent; what is wrong with a line may be set before that runs.
+    """Run all of a site but the agent; what is wrong with a line may be set before that runs.
 
     Args:
-        directory: for files.
+        directory: for the agent's files.
+        centre: its broker.
         ports: each port's own settings, by HPORT.
         services: tables `[services.NAME]` beside `console`'s.
         agent: lines of the table `[agent]`.
     """
-    with ExitStack() as programs:
-        broker = programs.enter_context(running_broker(directory))
-        programs.enter_context(
-            running_worker(directory, broker.workers, ready="/livez", insecure=True)
+    async with AsyncExitStack() as stack:
+        consoles, http = stack.enter_context(console()), f"127.0.0.1:{free_port()}"
+        server = await stack.enter_async_context(TerminalServer(len(ports), ring_interval_s=0.5))
+        tables = [
+            "[[agent.ports]]\n"
+            + _lines({"hport": hport, "device": device, "service": "console", **options})
+            for (hport, options), device in zip(ports.items(), server.devices, strict=True)
+        ]
+        table = {
+            "name": "oslo-1",
+            "site": "oslo",
+            "brokers": [centre.agents],
+            "http": http,
+            "spool": f"{directory}/spool.db",
+            "insecure": True,
+        }
+        (directory / "agent.toml").write_text(
+            f"[agent]\n{_lines(table)}{agent}\n{''.join(tables)}{services}\n"
+            f'[services.console]\nconnect = "tcp://127.0.0.1:{consoles}"\n'
         )
-        config = directory / "worker.toml"
-        assert dialgate("users", "add", "ann", "--config", config, stdin="xyzzy\n").returncode == 0
-        consoles, http = programs.enter_context(console()), f"127.0.0.1:{free_port()}"
-        async with AsyncExitStack() as stack:
-            server = await stack.enter_async_context(
-                TerminalServer(len(ports), ring_interval_s=0.5)
-            )
-            tables = [
-                "[[agent.ports]]\n"
-                + _lines({"hport": hport, "device": device, "service": "console", **options})
-                for (hport, options), device in zip(ports.items(), server.devices, strict=True)
-            ]
-            table = {
-                "name": "oslo-1",
-                "site": "oslo",
-                "brokers": [broker.agents],
-                "http": http,
-                "spool": f"{directory}/spool.db",
-                "insecure": True,
-            }
-            (directory / "agent.toml").write_text(
-                f"[agent]\n{_lines(table)}{agent}\n{''.join(tables)}{services}\n"
-                f'[services.console]\nconnect = "tcp://127.0.0.1:{consoles}"\n'
-            )
-            served = Served(directory, broker, http, dict(zip(ports, server.lines, strict=True)))
-            looking = asyncio.create_task(served.look())
-            stack.callback(looking.cancel)
-            yield served
+        lines = dict(zip(ports, server.lines, strict=True))
+        served = Served(directory, centre, http, lines)
+        looking = asyncio.create_task(served.look())
+        stack.callback(looking.cancel)
+        yield served
 
 
 def _lines(table: Mapping[str, object]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 import pytest_asyncio
 
-from tests.integration.served import Served, serving
+from tests.integration.served import Served, running_centre, serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -211,13 +211,17 @@ async def played(
 ) -> AsyncIterator[dict[str, asyncio.Task[None]]]:
     """Begin every story; give their tasks by name."""
     ports = {each.hport: each.options for each in STORIES}
-    async with serving(tmp_path_factory.mktemp("lines"), ports) as served:
-        tasks = {each.play.__name__: asyncio.create_task(_play(each, served)) for each in STORIES}
-        await asyncio.sleep(0)
-        async with served.running_agent():
-            yield tasks
-            for task in tasks.values():
-                task.cancel()
+    directory = tmp_path_factory.mktemp("lines")
+    with running_centre(directory) as centre:
+        async with serving(directory, centre, ports) as served:
+            tasks = {
+                each.play.__name__: asyncio.create_task(_play(each, served)) for each in STORIES
+            }
+            await asyncio.sleep(0)
+            async with served.running_agent():
+                yield tasks
+                for task in tasks.values():
+                    task.cancel()
 
 
 async def _play(each: Story, served: Served) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,8 @@ import pytest
 from port_agents.bank import Bank
 from tests.integration.peers import until
 from tests.integration.places import Caller
-from tests.integration.served import Served, serving
+from tests.integration.processes import Broker
+from tests.integration.served import Served, running_centre, serving
 from tests.port_agents.terminal_server import ServedLine
 
 pytestmark = pytest.mark.timeout(180)  # They start clusters, and wait for bounds in them.
@@ -34,13 +35,20 @@ CPU_MAX: Final = 0.1
 WATCHED_S: Final = 2.0
 
 
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Run broker and worker for all tests."""
+    with running_centre(tmp_path_factory.mktemp("centre")) as broker:
+        yield broker
+
+
 async def test_a_killed_agent_leaves_nothing_reachable_and_the_next_closes_and_arms(
-    tmp_path: Path,
+    tmp_path: Path, centre: Broker
 ) -> None:
     ports: dict[str, dict[str, str]] = {CONSOLE: {}, SHELL: {"service": "shell"}, PROMPT: {}}
     closed: dict[str, dict[str, str]] = {CLOSED: {}}
     shell = '[services.shell]\ncommand = ["/bin/sh"]\n'
-    async with serving(tmp_path, ports | closed, shell) as served:
+    async with serving(tmp_path, centre, ports | closed, shell) as served:
         async with served.running_agent() as agent:
             process = await _talk(served)
             order = ("port", "disable", CLOSED, "--busy", "--reason", "away")
@@ -89,7 +97,9 @@ def _first_low_s(commands: list[bytes], at: list[float]) -> float:
     return at[commands.index(DTR_UP, low)] - at[low]
 
 
-async def test_a_service_and_an_order_have_the_time_that_is_set_for_them(tmp_path: Path) -> None:
+async def test_a_service_and_an_order_have_the_time_that_is_set_for_them(
+    tmp_path: Path, centre: Broker
+) -> None:
     """The service goes when a word is said, which is later than the order has time for."""
     fifo, note = tmp_path / "fifo", tmp_path / "note"
     os.mkfifo(fifo)
@@ -100,6 +110,7 @@ async def test_a_service_and_an_order_have_the_time_that_is_set_for_them(tmp_pat
     async with (
         serving(
             tmp_path,
+            centre,
             {SHELL: {"service": "slow"}},
             f"[services.slow]\ncommand = {command}\n",
             times,
@@ -122,7 +133,7 @@ async def test_a_service_and_an_order_have_the_time_that_is_set_for_them(tmp_pat
 
 
 async def test_a_device_that_is_pulled_out_costs_no_cpu_and_is_back_with_its_path(
-    tmp_path: Path,
+    tmp_path: Path, centre: Broker
 ) -> None:
     port = {
         "device": f"{tmp_path}/ttyM1",
@@ -131,7 +142,7 @@ async def test_a_device_that_is_pulled_out_costs_no_cpu_and_is_back_with_its_pat
         "escape_guard_ms": 80,
     }
     async with (
-        serving(tmp_path, {"oslo/1": port}) as served,
+        serving(tmp_path, centre, {"oslo/1": port}) as served,
         Bank(tmp_path, 1) as bank,
         served.running_agent() as agent,
     ):
