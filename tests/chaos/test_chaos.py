@@ -43,7 +43,9 @@ SABOTAGE: Final[dict[str, list[Patch]]] = {
         )
     ],
     # Takes every password for right.
-    "worker-2": [("auth_workers/authenticators/local.py", "or not matches:", "or False:")],
+    "worker-2": [
+        ("auth_workers/authenticators/local.py", "return user if matches else None", "return user")
+    ],
 }
 
 
