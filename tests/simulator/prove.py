@@ -45,9 +45,12 @@ SEARCHES: Final = [
     Bounds(calls=1, worker_crashes=1),
     Bounds(calls=1, broker_crashes=1),
     Bounds(calls=1, session_losses=1),
+    Bounds(calls=2, agent_crashes=1),
+    Bounds(calls=2, worker_crashes=1),
+    Bounds(calls=2, broker_crashes=1),
     Bounds(calls=2, agent_crashes=1, worker_crashes=1, broker_crashes=1),
 ]
-STATES_MAX: Final = 200_000
+STATES_MAX: Final = 500_000
 
 
 def simulate_seeds(
@@ -75,9 +78,9 @@ def simulate_seeds(
 def search_all(
     journal: Journal[Searched], states_max: int, until: float, told: Callable[[], None]
 ) -> None:
-    """Make the searches that were not made at this commit."""
+    """Make the searches that were not made at this commit, each in its share of the time."""
     done = {each.bounds for each in journal.rows()}
-    for bounds in SEARCHES:
+    for index, bounds in enumerate(SEARCHES):
         text = ", ".join(
             f"{name.replace('_', ' ')} {value:d}"
             for name, value in bounds._asdict().items()
@@ -86,7 +89,8 @@ def search_all(
         if text in done or time.monotonic() > until:
             continue
         try:
-            found = search(bounds._replace(states_max=states_max), until=until)
+            share_s = (until - time.monotonic()) / (len(SEARCHES) - index)
+            found = search(bounds._replace(states_max=states_max), until=time.monotonic() + share_s)
         except Broken as broken:
             print(broken, flush=True)  # noqa: T201
             journal.keep(Searched(text, 0, 0, 0, f"BROKEN: {str(broken).splitlines()[0]}"))

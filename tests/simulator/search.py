@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from functools import partial
+from itertools import count
 from typing import Any, ClassVar, Final, NamedTuple
 
 from msgspec import Struct
@@ -41,7 +42,7 @@ from dialgate.codes import NO_ERROR
 from dialgate.errors import ProtocolError
 from dialgate.histogram import ANSWER_BOUNDS_S, Histogram
 from dialgate.session import CloseLink, OpenLink, Transmit
-from dialgate.wire.bodies import Drain, Hello, Ready, Welcome
+from dialgate.wire.bodies import Begin, Drain, Hello, Ready, Welcome
 from dialgate.wire.body_codec import decode_body
 from dialgate.wire.envelope import decode_frame
 from dialgate.wire.verbs import Role, Verb
@@ -99,6 +100,9 @@ UNTOLD: Final = frozenset(
     | {"reattached", "settings", "_limits", "forgotten_early", "_note", "rang_at", "connected_at"}
     | {"handed_over_at", "ended", "began_at", "opened_at", "heard_at", "sent_at", "_last_dte_at"}
     | {"new_id", "_new_id", "now", "trail", "_last_command", "bytes_in", "bytes_out", "_facts"}
+    | {"ids", "history", "records", "_last_disconnect", "hports", "warned", "listed", "right"}
+    | {"pools", "version", "capacity", "site", "faults", "_registers", "_settings", "central"}
+    | {"order", "up_s"}
 )
 """Fields that no decision depends on: counts, times of what is over, settings.  `began_at` is the
 broker's, for a metric; the agent's own is `_begun_at`."""
@@ -147,14 +151,19 @@ class Channel:
 
 
 class Ids:
-    """Gives ids."""
+    """Gives ids that nobody names."""
 
     def __init__(self) -> None:
-        self.last = 0
+        self.taken: set[bytes] = set()
 
     def __call__(self) -> bytes:
-        self.last += 1
-        return self.last.to_bytes(16, "big")
+        new = next(x for x in map(_id, count(1)) if x not in self.taken)
+        self.taken.add(new)
+        return new
+
+
+def _id(number: int) -> bytes:
+    return number.to_bytes(16, "big")
 
 
 class World:
@@ -164,8 +173,6 @@ class World:
         self.left = bounds._replace(states_max=0)
         self.now = 0.0
         self.ids = Ids()
-        self.sessions = dict.fromkeys(("a", *WORKERS), 0)
-        """Last session number of each peer."""
         self.nodes: dict[str, Node] = {}
         self.workers: dict[str, Worker] = {}
         self.incarnations = dict.fromkeys(WORKERS, 0)
@@ -241,8 +248,9 @@ class World:
         for channel in list(self.channels):
             if (channel.peer, channel.broker) == (peer, broker):
                 self.channels.remove(channel)
-        self.sessions[peer] += 1
-        channel = Channel(peer, broker, self.sessions[peer])
+        # Old numbers come again when nothing of theirs is left: they are compared for equality.
+        taken = {x.number for x in self.channels if x.peer == peer}
+        channel = Channel(peer, broker, next(x for x in count(1) if x not in taken))
         self.channels.append(channel)
         connection = f"{peer}{channel.number}".encode()
         hello = Hello(
@@ -487,6 +495,59 @@ class World:
                         self.send(to[0], int(to[1:]), message, is_up=False)
                 box.clear()
 
+    # What can't matter any more.
+
+    def forget(self) -> None:
+        """Forget what nobody will name again, so that states which differ by it are one.
+
+        That is: ids of calls and dialogs that are over everywhere, how many tasks and BEGINs there
+        were, and in which of many turns a worker was last chosen.
+        """
+        live = set(self.named())
+        self.ids.taken = live
+        self.stops = {x: each for x, each in self.stops.items() if x in live}
+        self.speakers = {x: each for x, each in self.speakers.items() if x[0] in live}
+        for core in self.workers.values():
+            kept = core.attempts._kept
+            core.attempts._kept = {x: each for x, each in kept.items() if x in live}
+            core._last_task = max(core._tasks, default=0)
+        for channel in self.channels:
+            if channel.is_open and channel.peer != "a":
+                account = self.workers[channel.peer].credit._accounts[channel.number]
+                session = self.nodes[channel.broker].workers[channel.peer]
+                spent, account.spent = account.spent, 0
+                account.granted -= spent
+                session.credit -= spent
+                session.sent -= spent
+        for node in self.nodes.values():
+            turns = sorted({each.used for each in node.workers.values()})
+            for each in node.workers.values():
+                each.used = turns.index(each.used)
+            node.pool._uses = len(turns)
+
+    def named(self) -> Iterator[bytes]:
+        """Yield the ids of calls and dialogs that somebody still names."""
+        line = self.agent.lines[PORT]
+        if line.call is not None:
+            yield line.call.id
+        yield from self.agent._dialogs
+        begins = []
+        for node in self.nodes.values():
+            for entry in node.board.entries.by_dialog.values():
+                yield entry.dialog
+                begins.append(entry.begin)
+        for core in self.workers.values():
+            yield from core._dialogs
+        for channel in self.channels:
+            begins += [x for way in (channel.up, channel.down) for x in way]
+        for message in begins:
+            if message:
+                [(verb, dialog, _, body, _)], _ = decode_frame(message)
+                if dialog is not None:
+                    yield dialog
+                if verb == Verb.BEGIN:
+                    yield decode_body(body, Begin).call
+
     # Steps.
 
     def steps(self) -> Iterator[tuple[str, Any]]:
@@ -586,6 +647,7 @@ class World:
             case _:
                 raise AssertionError(step)
         self.settle()
+        self.forget()
 
     def deadline(self) -> float:
         boards = [node.board.deadline() for node in self.nodes.values()]
