@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from time import process_time
 from typing import Any, Final
@@ -22,7 +22,7 @@ from simulator.agent_host import AgentHost
 from simulator.broker_host import BrokerHost
 from simulator.faults import Liveness, Safety
 from simulator.plan import Broken, Plan
-from simulator.telephone import Habit
+from simulator.telephone import Caller, Habit
 from simulator.trace import Trace
 from simulator.worker_host import WorkerHost
 from simulator.world import World
@@ -31,6 +31,8 @@ __all__ = ["Outcome", "replay", "simulate"]
 
 QUIET_S: Final = 45.0
 """From the mending to the look: the longest bound of any process, and of a modem at fault."""
+REUNITED_S: Final = 15.0
+"""Of it, what peers and brokers get at any rate: the longest silence, then the longest back-off."""
 HANG_UP_S: Final = 15.0
 """What callers get who are on the line at the mending."""
 LAST_CALL_S: Final = 25.0
@@ -78,6 +80,7 @@ def simulate(plan: Plan, trace: Trace | None = None) -> Outcome:
         _quieten(world)
         _look(world)
         _call_everywhere(world)
+        _look(world)
         _judge(world)
     watch = world.watch
     gc.enable()
@@ -110,26 +113,47 @@ def _quieten(world: World) -> None:
     """Let nobody call any more, and everything come to its end."""
     for telephone in world.telephones.values():
         telephone.is_closed = True
-    world.run(world.timeline.now + HANG_UP_S)
-    for telephone in world.telephones.values():
-        if telephone.caller is not None:
-            telephone.caller.hang_up()
-    world.run(world.timeline.now + QUIET_S)
+    mended_at = world.timeline.now
+    _run_while(world, _callers, HANG_UP_S)
+    for caller in _callers(world):
+        caller.hang_up()
+    world.run(max(world.timeline.now, mended_at + REUNITED_S))
+    _run_while(world, _leftovers, QUIET_S)
+
+
+def _run_while(world: World, left: Callable[[World], Iterator[object]], most_s: float) -> None:
+    """Let time pass while something is left, by whole seconds."""
+    until = world.timeline.now + most_s
+    while world.timeline.now < until and any(True for _ in left(world)):
+        world.run(min(world.timeline.now + 1.0, until))
+        if world.failure is not None:
+            return
+
+
+def _callers(world: World) -> Iterator[Caller]:
+    yield from [x.caller for x in world.telephones.values() if x.caller is not None]
 
 
 def _look(world: World) -> None:
     """I3, I4: nothing is left anywhere."""
-    for host in list(world.hosts.values()):
+    for left in list(_leftovers(world)):
+        world.broken(*left)
+
+
+def _leftovers(world: World) -> Iterator[tuple[str, str, bytes | None]]:
+    for host in world.hosts.values():
         if isinstance(host, AgentHost):
             for hport, line in host.core.lines.items():
                 if line.state is not LineState.IDLE:
-                    world.broken("I3", f"{hport} is {line.state}, {line.reason}")
+                    yield "I3", f"{hport} is {line.state}, {line.reason}", None
         elif isinstance(host, BrokerHost):
             for entry in host.core.switchboard.entries.by_dialog.values():
                 kept = "waits" if entry.state == State.WAITING else "is kept"
-                world.broken("I3", f"{host.name}: a dialog {kept}", entry.dialog)
+                yield "I3", f"{host.name}: a dialog {kept}", entry.dialog
         elif isinstance(host, WorkerHost) and host.core.open_dialogs:
-            world.broken("I4", f"{host.name}: {host.core.open_dialogs} tasks are left")
+            yield "I4", f"{host.name}: {host.core.open_dialogs} tasks are left", None
+    for where in world.unstored():
+        yield "I6", f"a record in the spool of {where}", None
 
 
 def _call_everywhere(world: World) -> None:
@@ -144,7 +168,7 @@ def _call_everywhere(world: World) -> None:
     callers = {hport: telephone.caller for hport, telephone in last.items()}
     for telephone in last.values():
         telephone.is_closed = True
-    world.run(world.timeline.now + LAST_CALL_S)
+    _run_while(world, lambda _: (x for x in callers.values() if x and not x.is_online), LAST_CALL_S)
     for hport, caller in callers.items():
         is_served = caller is not None and caller.is_online
         if not is_served:
@@ -152,15 +176,14 @@ def _call_everywhere(world: World) -> None:
         world.history.append(
             history.Found(at=world.timeline.now, hport=hport, state="idle", admits=is_served)
         )
-    world.run(world.timeline.now + HANG_UP_S)
+    _run_while(world, _callers, HANG_UP_S)
+    _run_while(world, _leftovers, QUIET_S)
 
 
 def _judge(world: World) -> None:
     """I2, I5, I6: what everybody saw is a good history, and every call is recorded."""
     for hport in world.unrecorded():
         world.broken("I6", f"{hport}: a call has no stop record")
-    for where in world.unstored():
-        world.broken("I6", f"a record in the spool of {where}")
     if world.failure is None:
         for violation in history.check(world.whole_history()):
             world.broken("history", str(violation))

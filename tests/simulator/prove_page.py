@@ -78,7 +78,7 @@ def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
             f"were {sum(x.seeds for x in both):,} seeds with {sum(x.calls for x in both):,} calls, "
             f"each of {plan.duration_s:g} s and {plan.calls:g} calls a port and minute on "
             f"{plan.ports} ports, {plan.agents} agents, {plan.brokers} brokers, "
-            f"{plan.workers} workers, and 100 s until all is quiet and everybody was served again."
+            f"{plan.workers} workers, then until all is quiet and every port has served once more."
         ),
         "",
         "| | safety | liveness |",

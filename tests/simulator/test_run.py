@@ -22,7 +22,7 @@ SEEDS_PER_TEST: Final = 10
 def small(seed: int, mode: Mode = "safety") -> Plan:
     """Return a world that is through in a fraction of a second; ./dev prove has the whole one."""
     duration_s = 30.0 if mode == "safety" else 45.0
-    return Plan(seed=seed, mode=mode, duration_s=duration_s, ports=8, calls=2)
+    return Plan(seed=seed, mode=mode, duration_s=duration_s, ports=8, agents=2, calls=2)
 
 
 @pytest.mark.parametrize(
