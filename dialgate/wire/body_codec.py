@@ -12,7 +12,6 @@ import msgpack
 import msgspec
 
 from dialgate.errors import BodyError
-from dialgate.wire.bodies import BODIES
 from dialgate.wire.envelope import encode_message
 from dialgate.wire.fields import Body
 from dialgate.wire.limits import BODY_BYTES_MAX
@@ -152,8 +151,3 @@ def _name_field(text: str) -> tuple[str, str]:
         return path.rstrip("`"), what
     missing = text.partition("missing required field `")[2]
     return (missing.rstrip("`"), "missing") if missing else ("", text)
-
-
-def body_of(verb: int) -> type[Body] | None:
-    """Return the struct of `verb`'s body, or None for a verb that has none of ours."""
-    return BODIES.get(Verb(verb)) if verb in Verb._value2member_map_ else None

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from dialgate.codes import NO_ERROR, Winerror
-from dialgate.session import PeerSession, SessionClosed, SessionOpened, SessionState
+from dialgate.session import (
+    WELCOME_S_MAX,
+    PeerSession,
+    SessionClosed,
+    SessionOpened,
+    SessionState,
+)
 from dialgate.wire.bodies import Bye, Error, Lost, Ping, Received, Welcome
 from dialgate.wire.body_codec import decode_body, encode
 from dialgate.wire.envelope import decode_frame
@@ -62,6 +68,32 @@ def begin_like(verb: Verb = Verb.RECEIVED) -> bytes:
 def sent(session: PeerSession, now: float) -> list[tuple[int, Any]]:
     frames = session.take_frames(now)
     return [(m[0], m[3]) for frame in frames for m in decode_frame(frame)[0]]
+
+
+def test_who_greets_has_a_time_by_which_he_gives_up() -> None:
+    assert greeting(now=5.0).deadline() == 5.0 + WELCOME_S_MAX
+
+
+def test_a_failed_send_of_a_session_that_is_over_ends_no_other() -> None:
+    session = opened()
+    assert session.send_failed(1.0) != []
+    retry_at = session.deadline()
+
+    assert session.send_failed(1.1) == []
+    assert session.losses == {"send failed": 1}
+    assert session.deadline() == retry_at
+
+
+def test_a_pong_is_nobodys_but_the_sessions() -> None:
+    assert opened().receive(encode(Verb.PONG, Ping(sent_ms=1)), 0.1) == []
+
+
+def test_only_an_answer_to_hello_ends_the_greeting() -> None:
+    session = greeting()
+
+    assert session.receive(encode(Verb.PONG, Ping(sent_ms=1)), 0.1) == []
+    assert session.state is SessionState.GREETING
+    assert session.drops == {}
 
 
 def test_a_session_begins_with_a_fresh_socket_and_hello_alone() -> None:

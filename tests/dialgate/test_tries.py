@@ -114,7 +114,7 @@ async def test_one_number_can_never_lock_the_user_as_a_whole(state: AsyncEngine)
     for wait in range(20):
         await fails(state, "ann", OTHERS[0], 3, NOW + 600 * wait)
 
-    assert await may_try(state, "ann", OWN, NOW + 600 * 20)
+    assert await may_try(state, "ann", OWN, NOW + 600 * 19 + 1)
     assert await charged(state, "ann") > RULES.user.tries
 
 
@@ -129,6 +129,20 @@ async def test_a_number_from_which_he_got_in_stays_open_to_a_user_who_is_locked(
     assert await may_try(state, "ann", OWN)
     assert not await may_try(state, "ann", unknown)
     assert await fails(state, "ann", OWN, 5) == 3  # His own number has its own limit all the same.
+
+
+async def test_failing_at_a_number_that_stays_open_makes_no_lock_of_the_user_longer(
+    state: AsyncEngine,
+) -> None:
+    await gets_in(state, "ann", OWN)
+    for place in OTHERS:
+        await fails(state, "ann", place)
+    before = [each for each in await tries.list_locks(state, NOW) if not each.place]
+
+    await fails(state, "ann", OWN, 2, NOW + 10)
+
+    assert before
+    assert [each for each in await tries.list_locks(state, NOW) if not each.place] == before
 
 
 async def test_a_port_is_no_number_that_stays_open(state: AsyncEngine) -> None:

@@ -12,6 +12,23 @@ EXPLAINED: Final[dict[str, str]] = {
         "the same program: where no policy matches, the dialog is over before; the condition is "
         "for the type checker"
     ),
+    **{
+        f"dialgate.one_time_codes:use_code: {condition} -> False": (
+            "the same answer: what is no code of that length equals none"
+        )
+        for condition in (
+            "len(plain) != row.digits or not plain.isascii() or (not plain.isdigit())",
+            "len(plain) != row.digits",
+            "not plain.isascii()",
+            "not plain.isdigit()",
+        )
+    },
+    "dialgate.sealing:Sealer.open: len(nonce) != NONCE_BYTES -> False": (
+        "the same answer: the library refuses such a nonce by a CryptoError"
+    ),
+    "dialgate.wire.body_codec:read_map: nested -> True": (
+        "the same answer, more slowly: keys are looked at one by one where their number would do"
+    ),
     "broker.registry:Registry.tick: now < self._look_at -> False": (
         "the same program: sessions are looked through more often than it is of use"
     ),

@@ -20,13 +20,17 @@ import importlib
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -80,6 +84,7 @@ MORE_TESTS: Final = {
     "dialgate.policy.keys": ["tests/dialgate/policy/test_rules.py"],
     "dialgate.wire.fields": ["tests/dialgate/wire/test_bodies.py"],
     "dialgate.wire.body_codec": ["tests/dialgate/wire/test_bodies.py"],
+    "port_agents.admission": ["tests/port_agents/test_line.py"],
     "port_agents.agent": ["tests/port_agents/test_line.py"],
     "port_agents.brokers": ["tests/port_agents/test_agent.py"],
     "port_agents.call": ["tests/port_agents/test_line.py"],
@@ -105,6 +110,8 @@ LAST: Final = (
 )
 """Who is asked when they let a mutant live."""
 _EFFECTLESS: Final = frozenset({"drop", "drops", "refuse", "lost_to_sender", "misses", "error"})
+_AT_THE_MAKING: Final = "__post_init__"
+"""A msgspec struct keeps this when its class is made."""
 _REFUSALS: Final = frozenset({"Rejected", "Refused", "Unavailable", "Undecided", "Barred", "None"})
 """Values that are a refusal."""
 
@@ -374,12 +381,42 @@ def _put(module: ModuleType, name: str, new: Any) -> None:
                 table[verb] = new
 
 
+class _Planted(SourceFileLoader):
+    """Loads a module with the mutant in it: what a class takes at its making can't be put later."""
+
+    def __init__(self, branch: Branch) -> None:
+        super().__init__(branch.module, str(_file(branch.module)))
+        self._branch = branch
+
+    def get_code(self, fullname: str) -> CodeType:
+        tree = ast.parse(_file(self._branch.module).read_text())
+        change = _Change(self._branch)
+        change.visit(tree)
+        assert change.done == 1, self._branch
+        return compile(tree, self.path, "exec")
+
+
+class _Planter(MetaPathFinder):
+    """Finds that module before anybody else does."""
+
+    def __init__(self, branch: Branch) -> None:
+        assert branch.module not in sys.modules, "nobody has imported it yet"
+        self._branch = branch
+
+    def find_spec(
+        self, fullname: str, path: object, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        del path, target
+        if fullname != self._branch.module:
+            return None
+        return spec_from_file_location(fullname, _file(fullname), loader=_Planted(self._branch))
+
+
 # Killing.
 
 
 def kill(branch: Branch) -> str:
-    """Return who kills a mutant, or "" if it lives.  Only to be called in a process of its own."""
-    plant(branch)
+    """Return who kills a mutant that is planted here, or "" if it lives."""
     sys.setrecursionlimit(2000)
     own = [("tests of the core", [each]) for each in asked_first(branch.module)]
     for who, tests in (*own, *LAST):
@@ -395,11 +432,17 @@ def kill(branch: Branch) -> str:
 
 def killed_by(branch: Branch) -> str:
     """Return who kills a mutant, planted in a child of this process."""
+    if branch.function.endswith(_AT_THE_MAKING):
+        words = [sys.executable, "-m", "tests.simulator.mutants", "--only", branch.name]
+        told = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+        _, was_told, who = told.stdout.rpartition("fate: ")
+        return who.strip() if was_told else "planting"
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read)
         try:
+            plant(branch)
             who = kill(branch)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
             who = f"planting ({type(error).__name__}: {error})"
@@ -431,7 +474,13 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", help="as 1/2: the first of two parts")
     parser.add_argument("--minutes", type=float, default=600.0, help="begin none after that")
     parser.add_argument("--report", type=Path)
+    parser.add_argument("--only", metavar="NAME", help="plant one from the start, and say its fate")
     arguments = parser.parse_args()
+    if arguments.only:
+        [branch] = [each for each in branches() if each.name == arguments.only]
+        sys.meta_path.insert(0, _Planter(branch))
+        print(f"fate: {kill(branch)}")  # noqa: T201
+        return
     part, _, parts = arguments.part.partition("/")
     every = branches()
     chosen = every[int(part) - 1 :: int(parts)]

@@ -176,6 +176,14 @@ def test_a_hello_says_what_its_role_must(role: str) -> None:
         decode_body(msgpack.packb(hello), bodies.Hello)
 
 
+@pytest.mark.parametrize("owner", [b"w", bytes(15), bytes(17)], ids=len)
+def test_an_owner_that_is_no_instance_is_refused(owner: bytes) -> None:
+    begin = {"hport": "p", "call": ID, "owner": owner, "facts": b"\x80"}
+
+    with pytest.raises(BodyError, match="owner"):
+        decode_body(msgpack.packb(begin), bodies.Begin)
+
+
 def test_a_hello_of_another_protocol_can_still_be_told_so() -> None:
     hello = {
         "protocol": 2,

@@ -35,6 +35,8 @@ def pack(*elements: object) -> bytes:
         pytest.param(pack(18, DIALOG, 1), "not a message", id="three elements"),
         pytest.param(pack(18, DIALOG, 1, b"", 0), "not MessagePack", id="five elements"),
         pytest.param(pack(True, None, 0, b""), "not a message", id="bool for a verb"),
+        pytest.param(pack(18.0, DIALOG, 1, b""), "not a message", id="verb a float"),
+        pytest.param(pack(18, DIALOG, 1.0, b""), "not a message", id="attempt a float"),
         pytest.param(pack(-1, None, 0, b""), "not a message", id="negative verb"),
         pytest.param(pack(18, DIALOG, -1, b""), "not a message", id="negative attempt"),
         pytest.param(pack(18, DIALOG, 0, b""), "not a message", id="a dialog without attempt"),
