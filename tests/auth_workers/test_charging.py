@@ -164,7 +164,7 @@ async def test_a_lock_that_no_open_try_can_lift_is_not_waited_on(house: House) -
     with suppress(DialogEnded):
         await Caller(b"ann", b"x", Event.HANG_UP).meets(Door(house), TERMS, house.charging)
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         with suppress(DialogEnded):
             await Caller(b"ann", b"y", Event.HANG_UP).meets(Door(house), TERMS, patient)
 

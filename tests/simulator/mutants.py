@@ -451,8 +451,8 @@ def killed_by(branch: Branch) -> str:
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         who = pipe.read().decode()
-    os.waitpid(child, 0)
-    return who
+    _, status = os.waitpid(child, 0)
+    return who or ("a test that hangs" if status else "")
 
 
 def run(chosen: Iterable[Branch], *, until: float = float("inf")) -> dict[str, str]:

@@ -128,7 +128,9 @@ def git(*words: str) -> str:
 def main() -> int:
     """Prove, and write the page; return 1 if something broke or lives unexplained."""
     parser = argparse.ArgumentParser(prog="./dev prove simulation", description=__doc__)
-    parser.add_argument("--part", choices=PARTS, action="append", help="all")
+    parser.add_argument(
+        "--part", choices=[*PARTS, "page"], action="append", help="all; page: tell of the last ones"
+    )
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--minutes", type=float, default=600.0, help="for each part")
     parser.add_argument("--states", type=int, default=STATES_MAX, help="most of each search")

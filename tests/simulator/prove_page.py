@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -89,8 +89,7 @@ def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
         _row("of which served", *(f"{x.served:,}" for x in both)),
         _row("dialogs", *(f"{x.dialogs:,}" for x in both)),
         _row("begun again", *(f"{x.attempts - x.dialogs:,}" for x in both)),
-        _row("records stored", *(f"{x.records:,}" for x in both)),
-        _row("offered again", *(f"{x.doubled:,}" for x in both)),
+        *(_row(f"records {how}", *cells) for how, cells in _records(both) if any(cells)),
         _row("events", *(f"{x.events:,}" for x in both)),
         _row("hours simulated", *(f"{x.simulated_s / 3600:,.1f}" for x in both)),
         _row("times real time, by processor time", *(f"{x.times_real:,.0f}" for x in both)),
@@ -103,6 +102,12 @@ def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
     for kind in sorted({*both[0].faults, *both[1].faults}):
         lines.append(_row(kind, *(f"{x.faults[kind]:,}" for x in both)))
     return lines
+
+
+def _records(totals: Sequence[Total]) -> Iterator[tuple[str, list[int]]]:
+    """Yield how many records there were; at older commits they were not simulated."""
+    yield "stored", [each.records for each in totals]
+    yield "offered again", [each.doubled for each in totals]
 
 
 def _told_states(journal: Journal[Searched]) -> list[str]:
