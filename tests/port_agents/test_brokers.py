@@ -340,3 +340,47 @@ def test_what_is_said_of_a_session_that_is_not_there_changes_nothing() -> None:
 
 def test_an_open_link_is_not_opened_again() -> None:
     assert at_home("ab").brokers.open("a") == []
+
+
+def adopted() -> Bench:
+    """Return brokers of which B is home, since A had no worker, and all have a session."""
+    bench = Bench("ABC")
+    bench.start()
+    for link in "ABC":
+        bench.brokers.open(link)
+        bench.opened(link)
+    bench.brokers.adopt(bench.sessions["B"])
+    return bench
+
+
+def test_a_session_that_ends_beside_the_home_moves_nobody() -> None:
+    bench = adopted()
+
+    assert bench.closed("C") == ""
+
+    assert bench.home == "B"
+
+
+def test_a_broker_that_drains_beside_the_home_moves_nobody() -> None:
+    bench = adopted()
+
+    assert bench.drain("C") == ""
+
+    assert bench.home == "B"
+
+
+def test_a_drain_of_a_session_that_is_over_moves_nobody() -> None:
+    bench = adopted()
+    number = bench.sessions["C"]
+    bench.closed("C")
+
+    assert bench.brokers.drain(number, bench.now) == []
+
+    assert bench.home == "B"
+
+
+def test_an_agent_without_a_home_is_at_no_local_one() -> None:
+    bench = Bench("A", "x")
+    bench.start()
+
+    assert not bench.brokers.is_home_local

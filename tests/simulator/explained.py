@@ -43,6 +43,12 @@ EXPLAINED: Final[dict[str, str]] = {
         "the same program today: whoever ends a session finds it in a table, and one that is over "
         "is in none; a second end would be a KeyError"
     ),
+    "port_agents.brokers:Brokers.closed: self.home is None -> False": (
+        "the same program: the first session that opens is home, so one that ends has had one"
+    ),
+    "port_agents.brokers:Brokers.drain: link is None -> False": (
+        "the same answer: what is no link is no home's"
+    ),
     "port_agents.line_call:LineCall._call_ended: self.call is None -> False": (
         "a modem that ends a call which it never announced: neither tests nor seeds have seen one; "
         "without the condition that would be an AttributeError"
