@@ -116,18 +116,15 @@ class Ports:
 
     def _perform(self, dialog: PortDialog, actions: Sequence[Action]) -> None:
         for action in actions:
-            match action:
-                case Transmit(_, message):
-                    self._link.send(message)
-                case Ask(seq):
-                    self._asked(dialog, seq)
-                case Closed(handed_over):
-                    _, hport, _ = self._dialogs.pop(dialog.dialog)
-                    self.finished += handed_over
-                    self.failed += not handed_over
-                    self.on_finished(hport)
-                case _:
-                    pass
+            if isinstance(action, Transmit):
+                self._link.send(action.message)
+            elif isinstance(action, Ask):
+                self._asked(dialog, action.seq)
+            elif isinstance(action, Closed):
+                _, hport, _ = self._dialogs.pop(dialog.dialog)
+                self.finished += action.handed_over
+                self.failed += not action.handed_over
+                self.on_finished(hport)
 
     def _asked(self, dialog: PortDialog, seq: int) -> None:
         if seq == 1:

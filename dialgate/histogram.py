@@ -14,10 +14,16 @@ from typing import Final
 
 __all__ = ["ANSWER_BOUNDS_S", "CALL_BOUNDS_S", "Histogram"]
 
-ANSWER_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_Bounds = Sequence[float]
+
+# fmt: off
+ANSWER_BOUNDS_S: Final[_Bounds] = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+)
+# fmt: on
 """For what a machine answers: up to the lease after END and the queue's time (10 s)."""
 
-CALL_BOUNDS_S: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+CALL_BOUNDS_S: Final[_Bounds] = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """For what a caller takes part in: up to the longest authentication time (600 s)."""
 
 

@@ -350,6 +350,7 @@ async def test_thousands_of_tasks_are_cancelled_in_slices(open_desk: OpenDesk) -
     assert not desk.runner._running
 
 
+@pytest.mark.interpreted
 async def test_a_bug_outside_the_authenticator_is_logged_and_the_dialog_can_be_ended(
     open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

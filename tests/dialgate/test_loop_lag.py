@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from dialgate.histogram import Histogram
 from dialgate.loop_lag import LAG_BOUNDS_S, watch_lag
 
@@ -20,6 +22,7 @@ class Lag(Histogram):
         self.seen.put_nowait(seconds)
 
 
+@pytest.mark.interpreted
 async def test_a_loop_that_is_held_up_is_seen_to_be_late() -> None:
     lag = Lag()
     watch = asyncio.ensure_future(watch_lag(lag, interval_s=0.001))
