@@ -358,6 +358,21 @@ async def test_login_owns_its_terminal_and_asks_for_a_name(rig: Rig) -> None:
     assert read_stat(command.pid) is None
 
 
+async def test_agetty_asks_for_a_name_and_hands_its_terminal_to_login(rig: Rig) -> None:
+    command = await rig.run("/sbin/agetty", "--noclear", "--noissue", "-", "vt100")
+    await rig.listener.hears(rb"login: ")
+
+    command.write(b"nobody-of-that-name\r")
+    await rig.listener.hears(rb"Password: ")
+    command.write(b"wrong\r")
+    await rig.listener.hears(rb"Login incorrect")
+    gone = await command.stop(grace_s=2)
+
+    assert gone
+    assert rig.listener.ends == []
+    assert read_stat(command.pid) is None
+
+
 class TcpConsole:
     """A console: one connection at a time, in the test's hands."""
 
