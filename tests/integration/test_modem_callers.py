@@ -317,7 +317,8 @@ def test_as_mgetty_an_agent_hangs_up_sets_waits_for_ring_and_answers(
 ) -> None:
     hang_up = ["+++", "ATH"]
 
-    assert mgetty_told.told == ["ATQ0V1H0", "AT", RING, "ATA"]
+    # What mgetty wrote behind ATA was for the caller; some of it finds him gone.
+    assert mgetty_told.told[:4] == ["ATQ0V1H0", "AT", RING, "ATA"]
     assert agent_told.told == [*hang_up, *INIT, RING, "ATA", *hang_up, *INIT]
 
 
