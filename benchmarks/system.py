@@ -31,7 +31,8 @@ __all__ = ["measure"]
 
 ROUNDS: Final = 7
 ROUND_S: Final = 1.0
-IN_FLIGHT: Final = 256
+IN_FLIGHT: Final = (256, 1024)
+"""Dialogs open at the same time; the last number's rate is held against the bound."""
 PACED_PER_S: Final = 200
 OPEN_DIALOGS: Final = 2000
 ENDS_PER_S: Final = 200
@@ -54,16 +55,15 @@ def measure(rounds: int = ROUNDS, round_s: float = ROUND_S) -> tuple[str, dict[s
     if missing:
         sys.exit(f"bench: {missing} of {len(ended_at)} hung-up dialogs were never cancelled")
     figures = {
-        "dialogs_per_s": median(rates),
+        "dialogs_per_s": median(rates[IN_FLIGHT[-1]]),
         "cancel_p99_s": percentile(delays, 99),
     }
     rows = [
         ["whole system (agent, broker, worker)", "figure", "unit"],
-        [
-            f"dialogs at {IN_FLIGHT} in flight ({spread(rates)} k)",
-            f"{median(rates):,.0f}",
-            "dialogs/s",
-        ],
+        *(
+            [f"dialogs at {number} in flight ({spread(of)} k)", f"{median(of):,.0f}", "dialogs/s"]
+            for number, of in rates.items()
+        ),
         [f"Begin to first prompt at {PACED_PER_S}/s, p50", _ms(percentile(paced, 50)), "ms"],
         [f"Begin to first prompt at {PACED_PER_S}/s, p99", _ms(percentile(paced, 99)), "ms"],
         [f"abnormal End to cancel, {OPEN_DIALOGS} open, p50", _ms(percentile(delays, 50)), "ms"],
@@ -74,21 +74,27 @@ def measure(rounds: int = ROUNDS, round_s: float = ROUND_S) -> tuple[str, dict[s
     return table(rows), figures
 
 
-async def _dialogs(address: str, rounds: int, round_s: float) -> tuple[list[float], list[float]]:
-    """Return dialogs a second of each round, and paced Begin-to-prompt times."""
+async def _dialogs(
+    address: str, rounds: int, round_s: float
+) -> tuple[dict[int, list[float]], list[float]]:
+    """Return dialogs a second by how many are open, a round each, and paced times to the prompt."""
     calm_collector()
     ports = Ports(address)
     ports.start()
     await asyncio.wait_for(ports.opened.wait(), 10)
     ports.on_finished = ports.begin
-    for number in range(IN_FLIGHT):
-        ports.begin(f"bench/{number}")
-    await asyncio.sleep(0.5)
-    rates = []
-    for _ in range(rounds):
-        before, started = ports.finished, time.monotonic()
-        await asyncio.sleep(round_s)
-        rates.append((ports.finished - before) / (time.monotonic() - started))
+    rates: dict[int, list[float]] = {}
+    begun = 0
+    for in_flight in IN_FLIGHT:
+        for number in range(begun, in_flight):
+            ports.begin(f"bench/{number}")
+        begun = in_flight
+        await asyncio.sleep(0.5)
+        rates[in_flight] = []
+        for _ in range(rounds):
+            before, started = ports.finished, time.monotonic()
+            await asyncio.sleep(round_s)
+            rates[in_flight].append((ports.finished - before) / (time.monotonic() - started))
     ports.on_finished = lambda _hport: None
     await asyncio.sleep(0.5)
     ports.to_prompt_s.clear()
