@@ -1,7 +1,8 @@
 """What holds for every test: profiles of hypothesis, the integration marker, databases, CI.
 
 HYPOTHESIS_PROFILE chooses among `dev` (the default: new examples at every run), `ci` (the same
-examples at every run; the default where CI=true) and `nightly` (for `./dev prove`).
+examples at every run; the default where CI=true), `nightly` (for `./dev prove`) and `mutants`
+(`tests.simulator.mutants`: an example that fails is enough, it need not be a small one).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.postgresql import PostgreSQL, running_postgresql
 
@@ -26,6 +27,13 @@ settings.register_profile(
 )
 settings.register_profile(
     "nightly", settings.get_profile("dev"), max_examples=10_000, stateful_step_count=200
+)
+settings.register_profile(
+    "mutants",
+    settings.get_profile("ci"),
+    max_examples=50,
+    phases=[Phase.explicit, Phase.generate],
+    print_blob=False,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IS_CI else "dev"))
 

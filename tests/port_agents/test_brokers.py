@@ -252,9 +252,11 @@ def test_a_second_session_takes_over_when_the_home_is_lost() -> None:
     bench = at_home("ab")
     bench.brokers.open("b")
     bench.opened("b")
-    bench.closed("a")
+
+    assert bench.closed("a") == ""
 
     assert bench.home == "b"
+    assert bench.brokers.deadline() == math.inf
 
 
 def test_dialogs_are_offered_to_the_sites_own_brokers_only_from_there() -> None:
@@ -294,6 +296,20 @@ def test_who_is_home_again_does_not_come_back_to_a_broker_that_drains() -> None:
 
     assert bench.drain("a") == "+b"
     bench.opened("b")
+
+    assert bench.release() == "-a"
+
+
+def test_who_is_home_again_stays_with_a_broker_that_he_moves_to_later() -> None:
+    bench = at_home("ab")
+    bench.closed("a")
+    bench.wait()
+    bench.opened("b")
+    bench.release()
+    bench.brokers.rehome()
+    bench.opened("a")
+
+    bench.brokers.adopt(bench.sessions["b"])
 
     assert bench.release() == "-a"
 

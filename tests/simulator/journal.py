@@ -18,7 +18,7 @@ from msgspec import Struct
 from simulator.campaign import Total
 from simulator.plan import Mode
 
-__all__ = ["Fate", "Journal", "Searched", "Seeds"]
+__all__ = ["Journal", "Searched", "Seeds"]
 
 ROOT: Final = Path(__file__).parent.parent.parent
 FOLDER: Final = ROOT / ".prove"
@@ -41,14 +41,6 @@ class Searched(Struct, frozen=True):
     deepest: int
     end: str
     """Whether that was all."""
-
-
-class Fate(Struct, frozen=True):
-    """One mutant."""
-
-    name: str
-    killer: str
-    """Empty: it lives."""
 
 
 _R = TypeVar("_R", bound=Struct)

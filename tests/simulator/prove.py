@@ -15,17 +15,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from typing import Final
 
 from msgspec.structs import replace
 
 from simulator.campaign import outcomes
 from simulator.plan import Plan
-from tests.simulator.explained import EXPLAINED
-from tests.simulator.journal import ROOT, Fate, Journal, Searched, Seeds
-from tests.simulator.mutants import Branch, branches, run
-from tests.simulator.prove_page import page, sum_of
+from tests.simulator.branches import Branch, branches
+from tests.simulator.journal import ROOT, Journal, Searched, Seeds
+from tests.simulator.mutants import TRACES, UNHARMED, Fate, run, traces, unharmed
+from tests.simulator.prove_page import is_open, page, sum_of
 from tests.simulator.search import Bounds, Broken, search
 
 PAGE: Final = ROOT / "docs" / "prove.md"
@@ -106,14 +106,18 @@ def plant_all(journal: Journal[Fate], jobs: int, until: float, told: Callable[[]
     left = [each for each in branches() if each.name not in done]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
-        parts = [pool.submit(_plant, left[n : n + 4], until) for n in range(0, len(left), 4)]
+        parts: list[Future[list[Fate]]] = []
+        for name, work in ((UNHARMED, unharmed), (TRACES, traces)):
+            if not any(each.startswith(name) for each in done):
+                parts.append(pool.submit(work))
+        parts += [pool.submit(_plant, left[n : n + 4], until) for n in range(0, len(left), 4)]
         for part in as_completed(parts):
-            for name, killer in part.result().items():
-                journal.keep(Fate(name, killer))
+            for fate in part.result():
+                journal.keep(fate)
             told()
 
 
-def _plant(chosen: list[Branch], until: float) -> dict[str, str]:
+def _plant(chosen: list[Branch], until: float) -> list[Fate]:
     """Return the fates of some mutants."""
     return run(chosen, until=time.monotonic() + until - time.time())
 
@@ -161,8 +165,7 @@ def main() -> int:
         git("commit", "-m", f"docs: report what ./dev prove came to at {commit}", "--", str(PAGE))
     broken = any(total.failures for total in sum_of(seeds.rows()).values())
     broken = broken or any(each.end.startswith("BROKEN") for each in states.rows())
-    alive = [x.name for x in fates.rows() if not x.killer and x.name not in EXPLAINED]
-    return 1 if broken or alive else 0
+    return 1 if broken or any(is_open(each) for each in fates.rows()) else 0
 
 
 if __name__ == "__main__":

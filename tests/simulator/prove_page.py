@@ -11,11 +11,12 @@ from typing import Final
 
 from simulator.campaign import Total
 from simulator.plan import Mode, Plan
+from tests.simulator.branches import branches
 from tests.simulator.explained import EXPLAINED
-from tests.simulator.journal import Fate, Journal, Searched, Seeds
-from tests.simulator.mutants import branches
+from tests.simulator.journal import Journal, Searched, Seeds
+from tests.simulator.mutants import CRASHES, HANGS, TRACES, UNHARMED, Fate
 
-__all__ = ["page", "sum_of"]
+__all__ = ["is_open", "page", "sum_of"]
 
 MODES: Final[tuple[Mode, ...]] = ("safety", "liveness")
 
@@ -126,25 +127,54 @@ def _told_states(journal: Journal[Searched]) -> list[str]:
     ]
 
 
+def is_open(fate: Fate) -> bool:
+    """Return whether a mutant has neither been killed nor been explained."""
+    if fate.name == UNHARMED:
+        return bool(fate.killer)
+    return fate.killer in {"", CRASHES, HANGS} and fate.name not in EXPLAINED
+
+
 def _told_mutants(journal: Journal[Fate]) -> list[str]:
-    fates = {each.name: each.killer for each in journal.rows()}
-    alive = sorted(name for name, who in fates.items() if not who)
+    rows = journal.rows()
+    unharmed = [each for each in rows if each.name == UNHARMED]
+    traces = [each for each in rows if each.name.startswith(TRACES)]
+    fates = [each for each in rows if each not in unharmed and each not in traces]
+    alive = sorted(
+        (each for each in fates if each.killer in {"", CRASHES, HANGS}), key=lambda each: each.name
+    )
+    open_ = [each for each in alive if is_open(each)]
+    killers = Counter(each.killer for each in fates if each not in alive)
     lines = [
         "",
         "## Mutants",
         "",
         (
             f"Commit `{journal.commit}`. {len(branches())} rejecting branches, {len(fates)} "
-            f"mutants planted, {len(fates) - len(alive)} killed, {len(alive)} alive."
+            f"mutants planted, {len(fates) - len(alive)} killed, {len(alive) - len(open_)} live "
+            f"and are explained, {len(open_)} live unexplained. {_told_unharmed(unharmed)}"
+        ),
+        "",
+        (
+            f"The guards of the {len(traces)} traces are taken away besides: "
+            f"{sum(bool(each.killer) for each in traces)} were killed by the trace's scenario."
         ),
         "",
         "| Killed by | Mutants |",
         "|---|---|",
-        *(_row(who, n) for who, n in Counter(x for x in fates.values() if x).most_common()),
+        *(_row(who, n) for who, n in killers.most_common()),
     ]
     if alive:
         lines += ["", "| Alive | Why |", "|---|---|"]
-        for name in alive:
-            escaped = name.replace("|", "\\|")
-            lines.append(_row(f"`{escaped}`", EXPLAINED.get(name, "not explained yet")))
+        for each in alive:
+            escaped = each.name.replace("|", "\\|")
+            why = EXPLAINED.get(each.name, "not explained yet")
+            lines.append(_row(f"`{escaped}`", f"{each.killer}; {why}" if each.killer else why))
     return lines
+
+
+def _told_unharmed(rows: list[Fate]) -> str:
+    if not rows:
+        return "Whether the same tests pass without a mutant is not known yet."
+    if rows[0].killer:
+        return f"WITHOUT A MUTANT A TEST FAILS, TOO: {rows[0].test}."
+    return "Without a mutant the same tests pass."

@@ -12,8 +12,10 @@ from simulator.campaign import Total
 from simulator.plan import Plan
 from simulator.run import simulate
 from tests.simulator import prove
-from tests.simulator.journal import Fate, Journal, Searched, Seeds
-from tests.simulator.prove_page import page, sum_of
+from tests.simulator.explained import EXPLAINED
+from tests.simulator.journal import Journal, Searched, Seeds
+from tests.simulator.mutants import HANGS, UNHARMED, Fate
+from tests.simulator.prove_page import is_open, page, sum_of
 
 
 def test_a_piece_that_was_kept_is_there_and_one_cut_short_is_not(tmp_path: Path) -> None:
@@ -60,3 +62,31 @@ def test_seeds_go_on_where_they_were_stopped_and_the_page_tells_of_all(
     assert [(row.first, row.last) for row in journal.rows()] == [(1, 1), (2, 2), (3, 3)]
     assert len(pages) == 3
     assert "| seeds | 3 | 0 |" in pages[-1]
+
+
+def test_a_mutant_that_hangs_or_lives_is_no_killed_one_and_has_to_be_explained(
+    tmp_path: Path,
+) -> None:
+    journal = Journal("mutants", Fate, "abc", folder=tmp_path)
+    explained, *_ = EXPLAINED
+    fates = [
+        Fate(UNHARMED, ""),
+        Fate("trace T01: a", "its scenario"),
+        Fate("m:f: a -> False", "tests of the core", "test_a"),
+        Fate(explained, ""),
+        Fate("m:f: b -> False", HANGS, "test_b"),
+        Fate("m:f: c -> False", ""),
+    ]
+    for fate in fates:
+        journal.keep(fate)
+
+    told = page(Journal("seeds", Seeds), Journal("states", Searched), journal, prove.PLAN, 1)
+
+    assert [each.name for each in fates if is_open(each)] == ["m:f: b -> False", "m:f: c -> False"]
+    assert "4 mutants planted, 1 killed, 1 live and are explained, 2 live unexplained." in told
+    assert "Without a mutant the same tests pass." in told
+    assert "guards of the 1 traces are taken away besides: 1 were killed" in told
+
+
+def test_tests_that_fail_without_a_mutant_prove_nothing() -> None:
+    assert is_open(Fate(UNHARMED, "tests_failed", "test_a"))
