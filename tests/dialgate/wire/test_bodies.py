@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from dialgate.codes import NO_ERROR, Code, Raserror, Winerror
 from dialgate.errors import BodyError
 from dialgate.wire import bodies
-from dialgate.wire.body_codec import decode_body, decode_map, encode_body
+from dialgate.wire.body_codec import decode_body, decode_map, encode_body, read_map
 from dialgate.wire.fields import Body, CodedBody
 from dialgate.wire.verbs import Verb
 
@@ -218,3 +219,113 @@ def test_a_refusal_keeps_its_code() -> None:
     refused = bodies.Refused(code=Winerror.ERROR_NO_LOGON_SERVERS.code)
 
     assert decode_body(encode_body(refused), bodies.Refused) == refused
+
+
+WHOLE: Final[dict[type[Body], dict[str, Any]]] = {
+    bodies.Begin: {
+        "hport": "oslo/1",
+        "pool": "default",
+        "owner": ID,
+        "seq": 3,
+        "call": ID,
+        "cookie": b"c",
+        "facts": b"",
+    },
+    bodies.Bye: {"code": ["ras", 645], "stops": True},
+    bodies.Complete: COMPLETE | {"attributes": {"service": "ppp", "more": {"a": 1, "b": [True]}}},
+    bodies.End: {"reason": 0},
+    bodies.EndReply: {"code": ["ras", 619]},
+    bodies.Facts: {"site": "s", "agent": "a", "device": "d", "send_size": 1, "recv_size": 2},
+    bodies.Lines: {
+        "lines": [{"hport": "p", "state": "idle", "reason": "", "since_ms": 1, "detail": {"a": 1}}],
+        "complete": True,
+    },
+    bodies.Received: {"seq": 2, "status": ["win", 1460], "data": b"answer"},
+    bodies.Send: {"worker": ID, "seq": 1, "data": b"hello"},
+}
+"""Of each sort of body one, as a peer may send it."""
+ODD_VALUES: Final[Sequence[object]] = (
+    *(0, 1, -1, 2**40, 1.0, True, None, "", "ann", b"", b"ann", ID, [], ["win", 5], {}, {"a": 1}),
+    *(msgpack.ExtType(5, b"x"), msgpack.Timestamp(1), {"a": msgpack.Timestamp(1)}, {1: 2}),
+)
+
+
+def packed(pairs: Sequence[tuple[object, object]]) -> bytes:
+    """Return a map of these pairs, keys given twice included."""
+    head: bytes = msgpack.Packer(autoreset=True).pack_map_header(len(pairs))
+    return head + b"".join(msgpack.packb(key) + msgpack.packb(value) for key, value in pairs)
+
+
+def in_two_steps(body: bytes, kind: type[Body]) -> Body | None:
+    """Return what the codec's definition makes of a body, without its shorter way."""
+    try:
+        return msgspec.convert(read_map(body, nested=kind.has_maps), kind)
+    except (BodyError, msgspec.ValidationError):
+        return None
+
+
+def decoded(body: bytes, kind: type[Body]) -> Body | None:
+    try:
+        return decode_body(body, kind)
+    except BodyError:
+        return None
+
+
+@given(st.sampled_from(list(WHOLE)), st.data())
+def test_a_body_is_what_two_steps_make_of_it(kind: type[Body], data: st.DataObject) -> None:
+    pairs = list(WHOLE[kind].items())
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(pairs)))
+        key = data.draw(st.sampled_from([*WHOLE[kind], "later", b"seq", 1]))
+        value = data.draw(st.sampled_from([*WHOLE[kind].values(), *ODD_VALUES]))
+        pairs[place : place + data.draw(st.integers(0, 1))] = data.draw(
+            st.sampled_from([[], [(key, value)], [(key, WHOLE[kind].get(str(key)))]])
+        )
+    body = packed(pairs)
+
+    assert decoded(body, kind) == in_two_steps(body, kind)
+
+
+@given(st.sampled_from(list(WHOLE)), st.data())
+def test_so_is_a_body_with_a_byte_astray(kind: type[Body], data: st.DataObject) -> None:
+    body = bytearray(packed(list(WHOLE[kind].items())))
+    place = data.draw(st.integers(0, len(body) - 1))
+    body[place : place + data.draw(st.integers(0, 1))] = data.draw(st.binary(max_size=1))
+
+    assert decoded(bytes(body), kind) == in_two_steps(bytes(body), kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "instead_of"),
+    [
+        (bodies.Received, "data", "seq"),
+        (bodies.Begin, "hport", "cookie"),
+        (bodies.Begin, "cookie", "owner"),
+        (bodies.Complete, "username", "domain"),
+    ],
+)
+def test_no_body_is_read_in_which_a_key_stands_twice(
+    kind: type[Body], key: str, instead_of: str
+) -> None:
+    """Neither one too many nor, with the right number of keys, one in place of another."""
+    again = (key, WHOLE[kind][key])
+    pairs = list(WHOLE[kind].items())
+
+    for body in ([*pairs, again], [again if each[0] == instead_of else each for each in pairs]):
+        assert decoded(packed(body), kind) is None
+
+
+def test_no_verdict_is_read_in_which_an_attribute_stands_twice() -> None:
+    attributes = packed([("service", "console"), ("tries", 1), ("service", "ppp")])
+    body = packed([*COMPLETE.items()]).removesuffix(b"\x80") + attributes
+
+    assert decoded(body, bodies.Complete) is None
+
+
+@pytest.mark.parametrize("kind", WHOLE, ids=lambda kind: kind.__name__)
+def test_a_body_is_written_as_a_map_of_its_fields_in_their_order(kind: type[Body]) -> None:
+    body = msgspec.convert(WHOLE[kind], kind)
+    fields = {name: getattr(body, name) for name in kind.__struct_fields__}
+    fields |= {name: 0 for name in kind.code_fields if fields[name] == NO_ERROR}
+
+    assert encode_body(body) == msgpack.packb(fields, default=msgspec.structs.asdict)
