@@ -41,6 +41,7 @@ class Searched(Struct, frozen=True):
     deepest: int
     end: str
     """Whether that was all."""
+    took_s: float = 0.0
 
 
 _R = TypeVar("_R", bound=Struct)

@@ -26,7 +26,7 @@ from tests.simulator.branches import Branch, branches
 from tests.simulator.journal import ROOT, Journal, Searched, Seeds
 from tests.simulator.mutants import TRACES, UNHARMED, Fate, run, traces, unharmed
 from tests.simulator.prove_page import is_open, page, sum_of
-from tests.simulator.search import Bounds, Broken, search
+from tests.simulator.search import Bounds, Broken, compare, search
 
 PAGE: Final = ROOT / "docs" / "prove.md"
 PARTS: Final = ("seeds", "states", "mutants")
@@ -36,21 +36,29 @@ LIVENESS: Final = 5
 PLAN: Final = Plan(seed=0, duration_s=90.0, calls=4)
 """A little more than 200 calls a seed."""
 CHUNK: Final = 20
-SEARCHES: Final = [
+COMPARED: Final = [
     Bounds(calls=1),
     Bounds(calls=1, delays_end=True),
-    Bounds(calls=2),
-    Bounds(calls=2, delays_end=True),
     Bounds(calls=1, agent_crashes=1),
     Bounds(calls=1, worker_crashes=1),
-    Bounds(calls=1, broker_crashes=1),
-    Bounds(calls=1, session_losses=1),
+    Bounds(calls=2),
+]
+"""What is searched a second time, with no two states taken for one."""
+SEARCHES: Final = [
+    Bounds(calls=1),
+    Bounds(calls=2),
+    Bounds(calls=2, delays_end=True),
     Bounds(calls=2, agent_crashes=1),
     Bounds(calls=2, worker_crashes=1),
     Bounds(calls=2, broker_crashes=1),
+    Bounds(calls=2, session_losses=1),
+    Bounds(calls=2, agent_crashes=1, worker_crashes=1),
+    Bounds(calls=2, agent_crashes=1, broker_crashes=1),
+    Bounds(calls=2, broker_crashes=1, worker_crashes=1),
     Bounds(calls=2, agent_crashes=1, worker_crashes=1, broker_crashes=1),
 ]
-STATES_MAX: Final = 500_000
+STATES_MAX: Final = 20_000_000
+"""Of each search: 5 GB."""
 
 
 def simulate_seeds(
@@ -78,26 +86,37 @@ def simulate_seeds(
 def search_all(
     journal: Journal[Searched], states_max: int, until: float, told: Callable[[], None]
 ) -> None:
-    """Make the searches that were not made at this commit, each in its share of the time."""
+    """Make the searches that were not made at this commit, the smallest first."""
     done = {each.bounds for each in journal.rows()}
-    for index, bounds in enumerate(SEARCHES):
-        text = ", ".join(
-            f"{name.replace('_', ' ')} {value:d}"
-            for name, value in bounds._asdict().items()
-            if value and name != "states_max"
-        )
+    plans = [(bounds, True) for bounds in COMPARED] + [(bounds, False) for bounds in SEARCHES]
+    for bounds, is_compared in plans:
+        text = _told(bounds) + (", none taken for another" if is_compared else "")
         if text in done or time.monotonic() > until:
             continue
+        began_at = time.monotonic()
         try:
-            share_s = (until - time.monotonic()) / (len(SEARCHES) - index)
-            found = search(bounds._replace(states_max=states_max), until=time.monotonic() + share_s)
+            found = (
+                compare(bounds)
+                if is_compared
+                else search(bounds._replace(states_max=states_max), until=until)
+            )
         except Broken as broken:
             print(broken, flush=True)  # noqa: T201
             journal.keep(Searched(text, 0, 0, 0, f"BROKEN: {str(broken).splitlines()[0]}"))
         else:
-            end = "all there are" if found.is_whole else "not all: the bound on states or time"
-            journal.keep(Searched(text, found.states, found.steps, found.deepest, end))
+            is_all = "all there are" if found.is_whole else f"all within {found.deepest} steps"
+            took_s = round(time.monotonic() - began_at, 1)
+            row = Searched(text, found.states, found.steps, found.deepest, is_all, took_s)
+            journal.keep(row)
         told()
+
+
+def _told(bounds: Bounds) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:d}"
+        for name, value in bounds._asdict().items()
+        if value and name != "states_max"
+    )
 
 
 def plant_all(journal: Journal[Fate], jobs: int, until: float, told: Callable[[], None]) -> None:
