@@ -12,7 +12,7 @@ lines, but those that concern all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 from dialgate.codes import Code, Raserror, Winerror
 from dialgate.errors import BodyError
@@ -151,8 +151,10 @@ class Agent(PortInputs):
             self._on_dialog(session, verb, dialog, attempt, body, now)
         elif verb == Verb.RECORDED:
             self._emit(*self.records.recorded(body))
-        elif (handler := self._HANDLERS.get(verb)) is not None:
-            return self._done(now, handler(self, session, body, now))
+        elif verb == Verb.COMMAND:
+            return self._done(now, self._on_command(session, body, now))
+        elif verb == Verb.DRAIN:
+            return self._done(now, self._on_drain(session, now))
         return self._done(now)
 
     # Ports; the rest is inherited.
@@ -220,16 +222,12 @@ class Agent(PortInputs):
         self._orders.order(session, command, now)
         return ()
 
-    def _on_drain(self, session: int, _body: bytes, now: float) -> Iterable[LinkAction]:
+    def _on_drain(self, session: int, now: float) -> Iterable[LinkAction]:
         before = self.brokers.home
         wanted = self.brokers.drain(session, now)
         if self.brokers.home != before:
             self._settle_in(before, now)
         return wanted
-
-    _HANDLERS: ClassVar[
-        Mapping[int, Callable[[Agent, int, bytes, float], Iterable[LinkAction]]]
-    ] = {Verb.COMMAND: _on_command, Verb.DRAIN: _on_drain}
 
     # Brokers.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -65,10 +67,12 @@ def main(argv: Sequence[str]) -> int:
         for seed in range(start, start + seeds)
     ]
     total = Total()
+    began = monotonic()
     for outcome in outcomes(plans, arguments.jobs):
         total.add(outcome)
         if outcome.failure is not None:
             _show(outcome, with_trace=len(total.failures) <= TRACES_MAX)
+    total.elapsed_s = monotonic() - began
     print("\n".join(total.lines()))  # noqa: T201 - the command's answer
     if arguments.report is not None:
         _write(arguments.report, total)
@@ -83,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
             "dialgate simulate --seeds 100                    some minutes",
             "dialgate simulate --seeds 20 --mode liveness",
             "dialgate simulate --seed 4711                    one seed again, with its trace",
-            "dialgate simulate --seeds 5000 --jobs 2 --report report.json",
+            "dialgate simulate --seeds 5000 --report report.json",
         ],
         exit_status="0  no rule was broken\n1  one was; the output says which, and where\n"
         "2  wrong usage",
@@ -107,7 +111,11 @@ def _parser() -> argparse.ArgumentParser:
         "--ports", type=_count, default=40, metavar="N", help="ports, on 4 agents (40); likewise"
     )
     parser.add_argument(
-        "--jobs", type=_count, default=1, metavar="N", help="processes that share the seeds (1)"
+        "--jobs",
+        type=_count,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes that share the seeds (as many as there are processors)",
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the sums as JSON, too")
     return parser

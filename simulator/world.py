@@ -10,7 +10,7 @@ Invariant: nothing here reads a clock or a source of chance but the world's own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from broker.limits import BrokerLimits
@@ -29,7 +29,7 @@ __all__ = ["World"]
 
 REATTACH_S: Final = 15.0
 DIALOG_S_MAX: Final = 90.0
-RESTART_S: Final = (0.2, 4.0)
+RESTART_S: Final[Sequence[float]] = (0.2, 4.0)
 """Until a process that died by itself is back."""
 
 

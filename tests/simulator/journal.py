@@ -30,6 +30,10 @@ class Seeds(Struct, frozen=True):
     first: int
     last: int
     totals: dict[Mode, Total]
+    elapsed_s: float = 0.0
+    """What they took on all processors."""
+    is_compiled: bool = False
+    """Whether the cores and the simulator were those that `./dev wheel` compiles."""
 
 
 class Searched(Struct, frozen=True):

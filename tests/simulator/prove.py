@@ -16,10 +16,12 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
 
+import simulator.hosts
 from simulator.campaign import outcomes
 from simulator.plan import Plan
 from tests.simulator.branches import Branch, branches
@@ -67,20 +69,23 @@ def simulate_seeds(
     """Run the seeds from 1 on that were not run at this commit, as many as there is time for."""
     done = journal.rows()
     start = done[-1].last + 1 if done else 1
-    while start <= seeds and time.monotonic() < until:
-        last = min(start + CHUNK - 1, seeds)
-        plans = [
-            replace(PLAN, seed=seed, mode="safety" if seed % LIVENESS else "liveness")
-            for seed in range(start, last + 1)
-        ]
-        row = Seeds(start, last, sum_of([]))
-        for plan, outcome in zip(plans, outcomes(plans, jobs), strict=True):
+    plans = [
+        replace(PLAN, seed=seed, mode="safety" if seed % LIVENESS else "liveness")
+        for seed in range(start, seeds + 1)
+    ]
+    running = zip(plans, outcomes(plans, jobs) if plans else (), strict=True)
+    is_compiled = not str(simulator.hosts.__file__).endswith(".py")
+    began = time.monotonic()
+    while began < until and (some := list(islice(running, CHUNK))):
+        now = time.monotonic()
+        row = Seeds(some[0][0].seed, some[-1][0].seed, sum_of([]), now - began, is_compiled)
+        for plan, outcome in some:
             row.totals[plan.mode].add(outcome)
             if outcome.failure is not None:
                 print(f"seed {plan.seed} ({plan.mode}): {outcome.failure}", flush=True)  # noqa: T201
         journal.keep(row)
         told()
-        start = last + 1
+        began = now
 
 
 def search_all(

@@ -68,7 +68,8 @@ def _row(name: str, *cells: object) -> str:
 
 
 def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
-    totals = sum_of(journal.rows())
+    rows = journal.rows()
+    totals = sum_of(rows)
     both = [totals[mode] for mode in MODES]
     lines = [
         "",
@@ -80,6 +81,7 @@ def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
             f"each of {plan.duration_s:g} s and {plan.calls:g} calls a port and minute on "
             f"{plan.ports} ports, {plan.agents} agents, {plan.brokers} brokers, "
             f"{plan.workers} workers, then until all is quiet and every port has served once more."
+            f"{_told_speed(rows, both)}"
         ),
         "",
         "| | safety | liveness |",
@@ -93,7 +95,7 @@ def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
         *(_row(f"records {how}", *cells) for how, cells in _records(both) if any(cells)),
         _row("events", *(f"{x.events:,}" for x in both)),
         _row("hours simulated", *(f"{x.simulated_s / 3600:,.1f}" for x in both)),
-        _row("times real time, by processor time", *(f"{x.times_real:,.0f}" for x in both)),
+        _row("times real time, a processor", *(f"{x.times_real_a_processor:,.0f}" for x in both)),
     ]
     broken = [each for total in both for each in total.failures]
     if broken:
@@ -103,6 +105,16 @@ def _told_seeds(journal: Journal[Seeds], plan: Plan, asked: int) -> list[str]:
     for kind in sorted({*both[0].faults, *both[1].faults}):
         lines.append(_row(kind, *(f"{x.faults[kind]:,}" for x in both)))
     return lines
+
+
+def _told_speed(rows: Sequence[Seeds], totals: Sequence[Total]) -> str:
+    """Return how fast that was by the clock on the wall."""
+    elapsed_s = sum(each.elapsed_s for each in rows)
+    if not elapsed_s:
+        return ""
+    times_real = sum(each.simulated_s for each in totals) / elapsed_s
+    cores = "compiled" if all(each.is_compiled for each in rows) else "interpreted"
+    return f" That went {times_real:,.0f} times as fast as real time on all processors, {cores}."
 
 
 def _records(totals: Sequence[Total]) -> Iterator[tuple[str, list[int]]]:
