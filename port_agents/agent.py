@@ -25,7 +25,7 @@ from port_agents.agent_ports import PortInputs
 from port_agents.brokers import NEXT_S, Brokers, LinkAction
 from port_agents.call import Disconnect
 from port_agents.counters import Again, AgentCounters, Drop
-from port_agents.dialog_actions import Route, Unserved
+from port_agents.dialog_actions import Unserved
 from port_agents.line import Line
 from port_agents.line_actions import Action as LineAction
 from port_agents.line_actions import LineChanged, LineSettings
@@ -119,7 +119,7 @@ class Agent(PortInputs):
         wanted = self.brokers.opened(link, session, welcome, now)
         _, offered = self._offers.pop(link, (now, []))
         if self.brokers.home != before:
-            self._settle_in(before, now)
+            self._settle_in(now)
         route = self.brokers.route_to(link)
         for line in self._lines_of(offered):
             if route is not None and line.dialog is not None and line.dialog.session is None:
@@ -134,7 +134,7 @@ class Agent(PortInputs):
         for line in self.lines.values():
             self._perform(line, line.session_over(session, now), now)
         if self.brokers.home != before and self.brokers.home is not None:
-            self._settle_in(before, now)
+            self._settle_in(now)
         return self._done(now, wanted)
 
     def message(
@@ -226,33 +226,30 @@ class Agent(PortInputs):
         before = self.brokers.home
         wanted = self.brokers.drain(session, now)
         if self.brokers.home != before:
-            self._settle_in(before, now)
+            self._settle_in(now)
         return wanted
 
     # Brokers.
 
-    def _settle_in(self, before: Route | None, now: float) -> None:
+    def _settle_in(self, now: float) -> None:
         """Take the new home into use: all ports are told there, and dialogs begun there."""
         home = self.brokers.home
         assert home is not None, "there is a home to settle in"
         self._report(list(self.lines.values()), now)
         for line in self.lines.values():
             self._perform(line, line.route(home, now), now)
-            if before is None or line.dialog is None:
-                continue
-            if line.dialog.session not in {None, home.session}:
+            if line.dialog is not None and line.dialog.session not in {None, home.session}:
                 self._perform(line, line.move(home, Again.MOVED, now), now)
 
     def _follow(self, session: int, now: float) -> None:
         """Move to a broker that has workers where the home has none."""
-        before = self.brokers.home
         self.brokers.adopt(session)
-        self._settle_in(before, now)
+        self._settle_in(now)
 
     def _offer(self, line: Line, now: float, refused_by: int | None = None) -> None:
         """Offer the dialog of `line` to the next broker that it was not offered to."""
         dialog = line.dialog
-        if dialog is None or dialog.session is not None:
+        if dialog is None:
             return
         tried = self._offered.setdefault(dialog.dialog, set())
         if refused_by is not None and (link := self.brokers.link_of(refused_by)) is not None:

@@ -144,7 +144,7 @@ class Line(LineCall):
 
     def service_output(self, data: bytes, now: float) -> list[Action]:
         """Take what the service says to the caller."""
-        if self.stage is not Stage.ONLINE or self._stay is None:
+        if self._stay is None:
             return []
         self._active_at = now
         self._stay.active(now)

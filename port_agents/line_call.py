@@ -241,7 +241,7 @@ class LineCall:
 
     def _call_ended(self, code: Code, now: float) -> list[Action]:
         """Deal with the end of a call by its caller, the network, or the device."""
-        if self.call is None or self.stage is Stage.OVER:
+        if self.call is None:
             return []
         reason = disconnect_for(
             code,
@@ -253,7 +253,7 @@ class LineCall:
     def _decided(self, verdict: Verdict, now: float) -> list[Action]:
         code = "" if verdict.error.ok else f" ({describe(verdict.error)})"
         self._note(now, Happening.DECIDED, verdict.outcome + code)
-        if verdict.msg_id == SUCCESS or self.stage is not Stage.LOGIN:
+        if verdict.msg_id == SUCCESS:
             return []
         reason, word = last_word(verdict)
         return self._last_word(reason, word, now, verdict.error)

@@ -137,6 +137,34 @@ async def test_new_recovery_codes_make_the_old_ones_void(state: AsyncEngine) -> 
     assert await use(code())
 
 
+async def test_tokens_and_codes_of_others_stay_as_they_are(state: AsyncEngine) -> None:
+    codes = await give(state)
+    await enrol(state, SEALER, Token("bob", "totp", new_secret()))
+    await renew_recovery_codes(state, SEALER, "bob")
+    await unenrol(state, "bob")
+    use = user_of(state)
+
+    assert await list_tokens(state) == {"ann": ("totp", RECOVERY_CODES_MADE)}
+    assert await use(codes[0])
+    assert await use(code())
+
+
+async def test_who_uses_a_code_uses_up_nobody_elses(state: AsyncEngine) -> None:
+    mine, his = await give(state), await give(state, "bob")
+    use = user_of(state)
+
+    assert await use(code())
+    assert await use(code(), "bob")
+    assert await use(mine[0])
+    assert not await use(his[1])
+    assert await use(his[1], "bob")
+    assert not await use("2222-2222-2222")
+    assert await list_tokens(state) == {
+        "ann": ("totp", RECOVERY_CODES_MADE - 1),
+        "bob": ("totp", RECOVERY_CODES_MADE - 1),
+    }
+
+
 async def test_a_new_token_takes_the_place_of_the_old_one(state: AsyncEngine) -> None:
     await give(state)
     await enrol(state, SEALER, Token("ann", "totp", new_secret()))
@@ -155,6 +183,7 @@ async def test_without_a_token_no_code_is_right(state: AsyncEngine) -> None:
 
 
 async def test_what_is_done_to_nobodys_token_is_an_error(state: AsyncEngine) -> None:
+    await give(state)
     for work in (unenrol(state, "bob"), renew_recovery_codes(state, SEALER, "bob")):
         with pytest.raises(StateError, match="'bob' has no token"):
             await work

@@ -59,6 +59,18 @@ def test_a_code_is_right_one_step_early_and_one_late() -> None:
     ]
 
 
+@pytest.mark.parametrize("other", ["", "0" + code(STEP), code(STEP)[:-1], "\N{SNOWMAN}"])
+def test_what_is_no_code_of_that_length_is_wrong(other: str) -> None:
+    assert match(TOTP, other, NOW) is None
+
+
+def test_digits_of_another_script_are_wrong() -> None:
+    wide = "".join(chr(ord(digit) - ord("0") + 0xFF10) for digit in code(STEP))
+
+    assert wide.isdigit()
+    assert match(TOTP, wide, NOW) is None
+
+
 def test_a_code_is_not_right_twice_nor_after_a_later_one() -> None:
     used = replace(TOTP, last=STEP)
 

@@ -55,6 +55,12 @@ def test_garbage_is_unreadable(garbage: bytes) -> None:
     assert SEALER.open(garbage, CONTEXT) is None
 
 
+def test_what_was_cut_short_is_unreadable() -> None:
+    sealed = SEALER.seal(CONTENT, CONTEXT)
+
+    assert [SEALER.open(sealed[:n], CONTEXT) for n in range(len(sealed))] == [None] * len(sealed)
+
+
 def test_nothing_of_the_content_can_be_seen() -> None:
     sealed = SEALER.seal(CONTENT, CONTEXT)
 

@@ -198,9 +198,12 @@ async def test_unlocking_a_user_unlocks_him_everywhere(each_state: AsyncEngine) 
         await fails(each_state, "ann", place, 3)
     before = await charged(each_state, "ann")
 
-    assert await tries.unlock(each_state, "Ann") > 1
+    await fails(each_state, "bob", OWN, 3)
 
-    assert await tries.list_locks(each_state, NOW) == []
+    assert await tries.unlock(each_state, "Ann") > 1
+    assert await tries.unlock(each_state, "Ann") == 0
+
+    assert {lock.user for lock in await tries.list_locks(each_state, NOW)} == {"bob"}
     assert await may_try(each_state, "ann", OTHERS[0])
     assert await charged(each_state, "ann") >= before
 
@@ -225,6 +228,15 @@ async def test_what_has_no_effect_any_more_is_dropped(each_state: AsyncEngine) -
     assert await tries.forget_old(each_state, RULES, NOW + 3600) == 0
     assert await tries.forget_old(each_state, RULES, NOW + 3601) == 2
     assert await tries.forget_old(each_state, RULES, NOW + 30_001) == 2
+
+
+async def test_a_lock_that_holds_is_not_dropped_however_old_the_tries(state: AsyncEngine) -> None:
+    brief = Limit(tries=3, wait_s=60, wait_max_s=600, forget_s=10)
+    await fails(state, "ann", OWN, 3)
+
+    await tries.forget_old(state, Rules(place=brief, user=brief, number_known_s=0), NOW + 40)
+
+    assert [lock.user for lock in await tries.list_locks(state, NOW + 40)] == ["ann"]
 
 
 async def test_the_table_is_bounded(state: AsyncEngine) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from dialgate.errors import CopyError
-from dialgate.user_copy import UserCopy, open_copy, seal_copy
+from dialgate.user_copy import COPY_BYTES_MAX, UserCopy, open_copy, seal_copy
 
 KEY = SigningKey(bytes(32))
 NOW_S = 1_800_000_000
@@ -39,6 +39,11 @@ def test_a_copy_with_one_byte_changed_is_refused(place: int, change: int) -> Non
 def test_a_copy_that_is_cut_short_is_refused(length: int) -> None:
     with pytest.raises(CopyError):
         open_copy(SEALED[:length], KEY.verify_key, NOW_S)
+
+
+def test_what_is_longer_than_any_copy_is_refused_unread() -> None:
+    with pytest.raises(CopyError, match="bytes long"):
+        open_copy(bytes(COPY_BYTES_MAX + 1), KEY.verify_key, NOW_S)
 
 
 def test_another_signers_copy_is_refused() -> None:

@@ -58,6 +58,7 @@ async def test_a_name_in_another_spelling_is_the_same_user(state: AsyncEngine) -
 async def test_a_session_is_over_when_its_stop_record_is_stored(state: AsyncEngine) -> None:
     await claim_session(state, session(1), 1, NOW)
     await stop(state, 1, "start")
+    await stop(state, 7)
     assert not await claim_session(state, session(2), 1, NOW)
 
     await stop(state, 1)

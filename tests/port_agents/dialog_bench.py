@@ -57,6 +57,8 @@ GONE: Final = Raserror.ERROR_REMOTE_DISCONNECTION.code
 DISCONNECTED: Final = Raserror.ERROR_PORT_DISCONNECTED.code
 NO_WORKER: Final = Winerror.ERROR_NO_LOGON_SERVERS.code
 
+TICKS_MAX: Final = 1000
+"""In one wait; the waits of tests are short."""
 HOME: Final = Route(1)
 NEXT: Final = Route(2)
 FACTS: Final = Facts(site="oslo", agent="oslo-1", device="/dev/ttyS0", send_size=100, recv_size=80)
@@ -114,7 +116,10 @@ class Bench:
         """Let time pass, with a tick whenever one is due."""
         until = self.now + seconds
         seen: list[str] = []
+        ticks = 0
         while self.dialog.deadline() <= until:
+            ticks += 1
+            assert ticks < TICKS_MAX, "what is always due would be asked for ever"
             self.now = max(self.now, self.dialog.deadline())
             seen += self.read(self.dialog.tick(self.now))
         self.now = until

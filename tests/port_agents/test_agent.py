@@ -433,6 +433,21 @@ def test_an_agent_moves_home_from_the_sites_own_broker() -> None:
     assert bench.take() == ["s2: BEGIN d1 (2)", "-x"]
 
 
+def test_a_new_home_takes_over_what_was_begun_at_a_broker_that_drains() -> None:
+    bench = ready("abc", ports=2)
+    decided = bench.call("oslo/1")
+    bench.decide(decided)
+    bench.say(Verb.DRAIN, Drain(deadline_ms=10_000))
+    bench.open("b")
+    offered = bench.call("oslo/2")
+    bench.refuse(offered, session=2)
+    bench.close("b")
+    bench.take()
+    bench.open("c")
+
+    assert bench.take() == ["s3: BEGIN d2 (3)", "-b"]
+
+
 # Offering.
 
 
@@ -467,6 +482,18 @@ def test_an_agent_follows_the_first_worker_that_speaks_elsewhere() -> None:
     assert bench.take() == ["s2: BEGIN d2 (2)", "-a"]
     assert [len(x.lines) for x in bench.lines] == [2]
     assert other == bench.dialogs[1]
+
+
+def test_nobody_follows_a_broker_that_speaks_of_a_dialog_that_is_elsewhere() -> None:
+    bench = ready()
+    offered, other = bench.call("oslo/1"), bench.call("oslo/2")
+    bench.refuse(offered)
+    bench.open("b")
+    bench.take()
+    bench.ask(other, session=2)
+
+    assert bench.take() == []
+    assert bench.agent.brokers.link_of(bench.sessions["a"]) == "a"
 
 
 def test_a_broker_that_does_not_answer_an_offer_is_passed_over() -> None:
@@ -708,6 +735,17 @@ def test_a_drained_agent_lets_calls_end_and_answers_none() -> None:
     assert bench.take() == ["-a", "finished"]
 
 
+def test_a_drained_agent_waits_for_a_call_that_is_being_answered() -> None:
+    bench = ready()
+    bench.do(bench.agent.receive("oslo/1", b"\r\nRING\r\n", bench.now))
+    bench.do(bench.agent.drain(bench.now))
+    assert bench.take() == []
+
+    bench.do(bench.agent.receive("oslo/1", b"\r\nNO CARRIER\r\n", bench.now))
+    bench.wait(3)
+    assert bench.take() == ["-a", "finished"]
+
+
 def test_an_agent_without_calls_is_drained_at_once() -> None:
     bench = ready()
     bench.do(bench.agent.drain(bench.now))
@@ -839,6 +877,10 @@ def test_a_dialog_that_went_back_to_the_centre_is_not_a_local_one() -> None:
     bench.decide(dialog, attempt=2, session=3)
     bench.end_reply(dialog, attempt=2, session=3)
 
+    call = bench.agent.lines["oslo/1"].call
+    assert call is not None
+    assert call.dialog is not None
+    assert not call.dialog.is_local
     assert not bench.agent.brokers.is_home_local
     assert bench.counters.local_admissions == 0
     assert "oslo/1: start" in bench.take()
@@ -849,10 +891,10 @@ def test_records_wait_for_a_broker_of_the_cluster() -> None:
     bench = ready("a", "x")
     bench.close("a")
     bench.wait(NEXT_S)
+    bench.do(bench.agent.records.loaded([], bench.now))
     before = bench.loads
     bench.open("x")
     assert bench.loads == before
-    bench.do(bench.agent.records.loaded([], bench.now))
 
     bench.open("a")
 

@@ -145,6 +145,20 @@ def test_the_third_worker_lost_with_an_answer_in_hand_ends_the_dialog() -> None:
     assert bench.lose() == ["decided error ras:645", "closed"]
 
 
+def test_a_worker_lost_behind_the_end_is_nobodys_poison() -> None:
+    bench = begun()
+    for seq in (1, 2):
+        bench.receive(seq)
+        bench.answer(seq)
+        bench.lose()
+    bench.receive(3)
+    bench.answer(3)
+    bench.end()
+
+    assert bench.lose() == ["closed"]
+    assert bench.dialog.verdict is None
+
+
 def test_a_worker_that_spoke_after_the_answer_is_not_poisoned_by_it() -> None:
     bench = begun()
     for seq in (1, 3, 5, 7):
@@ -236,6 +250,24 @@ def test_an_answer_between_two_attempts_waits_for_its_question() -> None:
     assert bench.answer() == []
     assert bench.route(NEXT) == ["s2: BEGIN (2) seq=1 owner=w cookie=c1"]
     assert bench.receive(1) == ["s2: RECEIVED (2) seq=1 0 'ann'"]
+
+
+def test_of_two_answers_to_one_question_the_first_counts() -> None:
+    bench = asked()
+    bench.session_over()
+    bench.answer()
+    bench.answer(data=b"bob")
+    bench.route(NEXT)
+
+    assert bench.receive(1) == ["s2: RECEIVED (2) seq=1 0 'ann'"]
+
+
+def test_who_has_answered_is_asked_no_more_when_the_dialog_ends() -> None:
+    bench = asked()
+    bench.session_over()
+    bench.answer()
+
+    assert bench.end() == ["closed"]
 
 
 def test_an_answer_between_two_attempts_is_forgotten_with_the_next_question() -> None:
@@ -453,6 +485,15 @@ def test_a_delayed_end_goes_on_with_the_lease_that_it_had() -> None:
 
     assert bench.wait(0.9) == []
     assert bench.wait(0.1) == ["closed"]
+
+
+def test_an_end_that_is_delayed_twice_is_dropped_once() -> None:
+    bench = begun()
+    bench.end()
+    bench.end_reply(NO_ERROR)
+
+    assert bench.end_reply(NO_ERROR) == []
+    assert bench.drops() == {"second END_REPLY": 1}
 
 
 @pytest.mark.parametrize("loss", [Bench.lose, Bench.session_over, Bench.refuse])

@@ -13,7 +13,7 @@ from dialgate.wire.body_codec import decode_body
 from port_agents.call import Disconnect
 from port_agents.line_actions import LineSettings, LineState
 from port_agents.simulated_modem_actions import IncomingCall
-from tests.port_agents.line_bench import SETTINGS, called, online, ready
+from tests.port_agents.line_bench import GONE, SETTINGS, called, online, ready
 
 
 def refusing(*patterns: str, **modem: Any) -> LineSettings:
@@ -80,6 +80,30 @@ def test_the_lines_own_number_is_told_to_policies_as_the_called_one() -> None:
     assert decode_body(bench.line.dialog._facts, Facts).called == "800100"
 
 
+def test_who_rings_while_the_last_call_is_not_over_is_not_in_its_record() -> None:
+    bench = called(settings=refusing("556*", rings=2))
+    bench.hang_up()
+    bench.wait(1)
+    bench.do(bench.far.ring(bench.now, IncomingCall(number="5559999")))
+    bench.wait(1)
+    bench.end_reply()
+
+    assert [(kind, call.caller.number) for kind, call in bench.records] == [("stop", "5551234")]
+
+
+def test_who_is_cut_off_behind_his_end_had_it_when_he_went() -> None:
+    bench = online()
+    bench.hang_up()
+    gone_at = bench.now
+    bench.take()
+    bench.wait(1)
+    bench.do(bench.line.cut(Disconnect.AGENT_STOPPED, GONE, bench.now))
+    bench.service_ends()
+
+    assert "stop" not in bench.take()
+    assert bench.records[-1][1].ended_at == gone_at
+
+
 # The service's word (rashost.md, rule 5).
 
 
@@ -110,9 +134,9 @@ def test_r5_a_service_that_names_another_user_ends_the_call() -> None:
     assert bench.records[-1][1].code == Raserror.ERROR_AUTHENTICATION_FAILURE.code
 
 
-@pytest.mark.parametrize("stage", ["login", "over"])
+@pytest.mark.parametrize("stage", ["idle", "login", "over"])
 def test_a_word_about_a_caller_who_is_at_no_service_is_not_his(stage: str) -> None:
-    bench = called() if stage == "login" else online()
+    bench = ready() if stage == "idle" else called() if stage == "login" else online()
     if stage == "over":
         bench.hang_up()
     before = bench.line.state

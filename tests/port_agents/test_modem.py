@@ -240,6 +240,23 @@ def test_an_idle_modem_is_asked_now_and_then_whether_it_is_there() -> None:
     assert Faulted('probe "AT": no answer in 5 s') in wired.take()
 
 
+def test_a_modem_that_is_not_idle_is_not_probed() -> None:
+    answering = waiting_for_connect(WIRED)
+    arming = Modem(WIRED)
+    arming.opened(LINES_DOWN, 0.0)
+
+    for modem in (answering, arming):
+        assert modem.probe(10.5) == []
+        assert modem.counters.probes == 0
+
+
+def test_a_number_that_comes_when_the_call_is_answered_refuses_nobody() -> None:
+    modem = waiting_for_connect(replace(WIRED, refused_callers=("555*",)))
+
+    assert modem.receive(b"\r\nNMBR = 5551234\r\n", 10.5) == []
+    assert modem.state is ModemState.ANSWERING
+
+
 def test_what_the_modem_said_to_each_init_command_is_kept() -> None:
     wired = WiredModem(replace(WIRED, init=("ATZ", "ATS99=1")), QUICK)
     wired.plug_in()

@@ -12,20 +12,6 @@ EXPLAINED: Final[dict[str, str]] = {
         "the same program: where no policy matches, the dialog is over before; the condition is "
         "for the type checker"
     ),
-    **{
-        f"dialgate.one_time_codes:use_code: {condition} -> False": (
-            "the same answer: what is no code of that length equals none"
-        )
-        for condition in (
-            "len(plain) != row.digits or not plain.isascii() or (not plain.isdigit())",
-            "len(plain) != row.digits",
-            "not plain.isascii()",
-            "not plain.isdigit()",
-        )
-    },
-    "dialgate.sealing:Sealer.open: len(nonce) != NONCE_BYTES -> False": (
-        "the same answer: the library refuses such a nonce by a CryptoError"
-    ),
     "dialgate.wire.body_codec:read_map: nested -> True": (
         "the same answer, more slowly: keys are looked at one by one where their number would do"
     ),
@@ -52,5 +38,22 @@ EXPLAINED: Final[dict[str, str]] = {
     "port_agents.line_call:LineCall._call_ended: self.call is None -> False": (
         "a modem that ends a call which it never announced: neither tests nor seeds have seen one; "
         "without the condition that would be an AttributeError"
+    ),
+    "port_agents.agent:Agent._offer: dialog is None -> False": (
+        "the same program: a line whose dialog is not served has one; the condition is for the "
+        "type checker"
+    ),
+    "port_agents.dialog:PortDialog.session: self._used is None -> False": (
+        "the same program: a dialog that is begun was begun by a session, likewise"
+    ),
+    "auth_workers.radius.packets:_adds_up: size < ATTRIBUTE_HEAD_BYTES -> False": (
+        "an attribute of length 0 is looked at for ever; the test of that ends by its time limit"
+    ),
+    "dialgate.one_time_codes:_use_recovery_code: RECOVERY_CODES.c.name == user -> True": (
+        "the same answer: a digest is of the name, too; the condition is for the index"
+    ),
+    "port_agents.line_call:LineCall._dialog_closed: dialog.verdict is None -> False": (
+        "the same program: who is handed over was admitted by a verdict; the condition is for the "
+        "type checker"
     ),
 }

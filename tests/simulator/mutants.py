@@ -29,7 +29,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from types import CodeType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import pytest
@@ -96,7 +96,9 @@ class _Change(ast.NodeTransformer):
             constant = ast.copy_location(ast.Constant(branch.value), node)
             if branch.operand < 0 and text == branch.text:
                 self.done += 1
-                return constant
+                if branch.function or not isinstance(node, ast.Call):
+                    return constant
+                return cast("ast.Attribute", node.func).value
             if branch.operand >= 0 and isinstance(node, ast.BoolOp):
                 words = " ".join(ast.unparse(node.values[branch.operand]).split())
                 if words == branch.text and not self.done:
@@ -218,7 +220,7 @@ def _ask(*tests: str) -> tuple[int, _Watch]:
 
 def _fate_of(branch: Branch) -> Fate:
     """Return what becomes of a mutant, planted in a child of this process."""
-    if branch.function.endswith(_AT_THE_MAKING):
+    if branch.function.endswith(_AT_THE_MAKING) or not branch.function:
         words = [sys.executable, "-m", "tests.simulator.mutants", "--from-the-start", branch.name]
         told = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=False).stdout
         line = told.rpartition(b"\n")[2]

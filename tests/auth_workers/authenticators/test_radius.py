@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from auth_workers.authenticators import UNKNOWN_USER, Accepted, Rejected, Unavailable
-from auth_workers.authenticators.radius import Radius
+from auth_workers.authenticators.radius import KIND, Radius
 from auth_workers.dialog import DialogEnded
 from auth_workers.radius.client import Silent
 from auth_workers.radius.packets import Attribute, Fault, Reply, Request
@@ -21,6 +21,7 @@ from auth_workers.testing import TERMS, Caller, Event
 from auth_workers.verdict import Granted, Refused, Undecided
 from dialgate.codes import Mprerror
 from dialgate.settings import HostPort
+from dialgate.settings.authenticators import RadiusSettings
 from tests.auth_workers.radius.replies import (
     ACCEPT,
     CHALLENGE,
@@ -33,6 +34,8 @@ from tests.auth_workers.radius.replies import (
 ONE, TWO = HostPort("192.0.2.1", 1812), HostPort("192.0.2.2", 1812)
 SILENCE: Final = Silent("192.0.2.1:1812: no answer", Mprerror.ERROR_AUTH_SERVER_TIMEOUT.code)
 METRICS: Final = Path(__file__).parents[3] / "docs" / "metrics.md"
+NOTHING: Final[Any] = object()
+"""In place of resources that aren't used."""
 STATE, MESSAGE, PROMPT, TIMEOUT = 24, 18, 76, 27
 
 ANN: Final = Accepted("ann", attributes={"radius": "corp"})
@@ -300,3 +303,17 @@ def test_the_handbook_lists_the_figures() -> None:
 
     assert shown <= set(re.findall(r"^\| `(dialgate_\w+)", chapter, re.MULTILINE))
     assert len(shown) == 3  # Nothing was ignored yet.
+
+
+async def test_without_accounting_servers_nobody_is_told_of_calls(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    settings = RadiusSettings(
+        kind="radius", servers=(str(ONE),), secret_file=str(tmp_path / "secret")
+    )
+
+    async with KIND.open("corp", settings, NOTHING) as radius:
+        assert isinstance(radius, Radius)
+        told = {metric.name: metric.samples for metric in radius.collect()}
+
+    assert told["dialgate_worker_radius_accounting"] == []

@@ -110,10 +110,9 @@ def test_a_forged_message_authenticator_is_refused_even_where_none_is_demanded(
 
 def test_two_message_authenticators_are_one_too_many() -> None:
     asked = request()
-    one = reply_to(asked.data, ACCEPT)
-    twice = reply_to(asked.data, ACCEPT, [(80, one[22:38])], signature=one[22:38])
+    twice = reply_to(asked.data, ACCEPT, [(Attribute.MESSAGE_AUTHENTICATOR, bytes(16))])
 
-    assert asked.read(twice) is Fault.FORGED_MESSAGE
+    assert asked.read(twice) is Fault.FORGED_MESSAGE, "though the first is right"
 
 
 def test_another_secrets_reply_is_refused() -> None:
@@ -170,6 +169,24 @@ def test_an_attribute_longer_than_its_packet_is_malformed() -> None:
     reply[-4] = 6
 
     assert asked.read(bytes(reply)) is Fault.MALFORMED
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("size", [0, 1])
+def test_an_attribute_shorter_than_its_own_head_is_malformed(size: int) -> None:
+    asked = request()
+    reply = bytearray(reply_to(asked.data, ACCEPT, [(18, b"")]))
+    reply[-1] = size
+
+    assert asked.read(bytes(reply)) is Fault.MALFORMED
+
+
+def test_a_packet_longer_than_any_may_be_is_malformed() -> None:
+    asked = request()
+    long = reply_to(asked.data, ACCEPT, [(18, b"x" * 253)] * 16)
+
+    assert len(long) == 4096 + 20 + 18 - 16
+    assert asked.read(long) is Fault.MALFORMED
 
 
 @given(st.binary(max_size=300))
