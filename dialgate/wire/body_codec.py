@@ -8,7 +8,6 @@ what tells those is that no other bytes could say the same.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgpack
@@ -40,6 +39,8 @@ _PACKER: Final = msgpack.Packer(default=_fields_of)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 """Writes what a struct allows, in the same bytes: a third of the time, but it knows types more than
 an authenticator may put into a map."""
+_READERS: Final[dict[type[Body], tuple[msgspec.msgpack.Decoder[Any], int]]] = {}
+"""What `_reader` has made."""
 _B = TypeVar("_B", bound=Body)
 
 
@@ -86,7 +87,7 @@ def decode_body(body: bytes, expected: type[_B]) -> _B:
     Raises:
         BodyError: it is sealed, no map of string keys, or a field is missing or out of range.
     """
-    decoder, whole = _reader(expected)
+    decoder, whole = _READERS.get(expected) or _reader(expected)
     try:
         found: _B = decoder.decode(body)
         if body[0] == whole or encode_body(found) == body:
@@ -99,8 +100,7 @@ def decode_body(body: bytes, expected: type[_B]) -> _B:
         raise BodyError(*_name_field(str(error))) from None
 
 
-@cache
-def _reader(expected: type[_B]) -> tuple[msgspec.msgpack.Decoder[_B], int]:
+def _reader(expected: type[Body]) -> tuple[msgspec.msgpack.Decoder[Any], int]:
     """Return what reads a body of ours, and the first byte by which alone it shows to be one.
 
     A map of as many keys as must be there, if none is missing, has each of them once and no other.
@@ -109,7 +109,9 @@ def _reader(expected: type[_B]) -> tuple[msgspec.msgpack.Decoder[_B], int]:
     """
     fields = msgspec.structs.fields(expected)
     is_plain = not expected.has_maps and all(field.required for field in fields)
-    return msgspec.msgpack.Decoder(expected), FIXMAP | len(fields) if is_plain else -1
+    reader = msgspec.msgpack.Decoder(expected), FIXMAP | len(fields) if is_plain else -1
+    _READERS[expected] = reader
+    return reader
 
 
 def decode_map(body: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgpack
+import msgspec
 
 from dialgate.wire.limits import (
     ATTEMPT_MAX,
@@ -30,16 +31,17 @@ Envelope = tuple[int, bytes | None, int, bytes, bytes]
 """verb, dialog (16 bytes, or None in a session message), attempt (0 in a session message), body,
 and the message's own bytes as they stood in the frame."""
 
-_PACKER: Final = msgpack.Packer()
-"""One for all: making one costs more than packing with it.  The event loop's own."""
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_IDLE: Final[list[msgpack.Unpacker]] = []
+"""Unpackers that have read their last frame to its end.  Making one clears 64 KiB, which costs more
+than reading a message."""
 _FIRST_DIALOG_VERB: Final = int(Verb.BEGIN)
 _NEVER_NIL: Final = DIALOG_VERBS - {Verb.LOST}
 
 
 def encode_message(verb: int, dialog: bytes | None, attempt: int, body: bytes) -> bytes:
     """Return one message.  `body` is at most `BODY_BYTES_MAX` bytes: see `bodies.encode_body`."""
-    packed: bytes = _PACKER.pack((int(verb), dialog, attempt, body))
-    return packed
+    return _ENCODER.encode((int(verb), dialog, attempt, body))
 
 
 def pack_frames(messages: Sequence[bytes]) -> list[bytes]:
@@ -70,18 +72,10 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
     """
     if len(frame) > FRAME_BYTES_MAX:
         return [], "frame too long"
-    unpacker = msgpack.Unpacker(
-        use_list=False,
-        raw=False,
-        max_buffer_size=FRAME_BYTES_MAX,
-        max_array_len=4,
-        max_bin_len=FRAME_BYTES_MAX,
-        max_str_len=0,
-        max_map_len=0,
-        max_ext_len=0,
-    )
-    unpacker.feed(frame)
+    unpacker = _IDLE.pop() if _IDLE else _unpacker()
     tell = unpacker.tell
+    origin = tell()
+    unpacker.feed(frame)
     messages: list[Envelope] = []
     append = messages.append
     start = 0
@@ -93,10 +87,10 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
             try:
                 verb, dialog, attempt, body = message
                 good = (
-                    verb.__class__ is int
-                    and dialog.__class__ is bytes
-                    and attempt.__class__ is int
-                    and body.__class__ is bytes
+                    type(verb) is int
+                    and type(dialog) is bytes
+                    and type(attempt) is int
+                    and type(body) is bytes
                     and verb >= _FIRST_DIALOG_VERB
                     and len(dialog) == ID_BYTES
                     and 0 < attempt <= ATTEMPT_MAX
@@ -106,13 +100,30 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
                 return messages, "not a message"
             if not good and (fault := _fault(message)):
                 return messages, fault
-            end = tell()
+            end: int = tell() - origin
             append((verb, dialog, attempt, body, frame[start:end]))
             start = end
     except (ValueError, msgpack.UnpackException):
         # Over a limit, a type that no envelope has, or bytes that are no MessagePack at all.
         return messages, "not MessagePack"
-    return messages, "truncated" if start != len(frame) else ""
+    fault = "truncated" if start != len(frame) else ""
+    if not fault:  # With anything left in it, it would read the next frame wrongly.
+        _IDLE.append(unpacker)
+    return messages, fault
+
+
+def _unpacker() -> msgpack.Unpacker:
+    """Return what takes envelopes apart, and nothing that no envelope holds."""
+    return msgpack.Unpacker(
+        use_list=False,
+        raw=False,
+        max_buffer_size=FRAME_BYTES_MAX,
+        max_array_len=4,
+        max_bin_len=FRAME_BYTES_MAX,
+        max_str_len=0,
+        max_map_len=0,
+        max_ext_len=0,
+    )
 
 
 def _fault(message: object) -> str:  # noqa: PLR0911 - one line a fault

@@ -104,6 +104,13 @@ def test_any_bytes_end_in_messages_and_at_most_one_fault(frame: bytes) -> None:
     assert (consumed == len(frame)) == (not fault)
 
 
+@given(st.binary(max_size=30) | st.integers(0, 3 * len(GOOD)).map(lambda end: (GOOD * 3)[:end]))
+def test_no_frame_depends_on_what_came_before_it(before: bytes) -> None:
+    decode_frame(before)
+
+    assert decode_frame(GOOD) == ([(18, DIALOG, 1, b"\x80", GOOD)], "")
+
+
 @given(st.lists(st.integers(0, limits.BODY_BYTES_MAX), max_size=30))
 def test_packing_keeps_order_and_limits(sizes: list[int]) -> None:
     messages = [encode_message(Verb.SEND, DIALOG, i + 1, bytes(n)) for i, n in enumerate(sizes)]
