@@ -10,6 +10,7 @@ Invariant: of each task the core hears `finished` exactly once, whatever it ende
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import traceback
 from collections import deque
@@ -205,8 +206,8 @@ class Runner:
     def _conclude(self, concluded: Concluded) -> None:
         self.counts.durations[concluded.outcome].observe(concluded.duration_s)
         running = self._running.get(concluded.task)
-        if running is None:
-            return
+        if running is None or not self._log.is_enabled_for(logging.INFO):
+            return  # Before the line is put together, which takes as long as a question.
         dialog = running[1]
         self._log.info(
             "dialog over",

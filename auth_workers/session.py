@@ -29,6 +29,10 @@ from dialgate.wire.verbs import Verb
 
 __all__ = ["Worker"]
 
+_BEGIN: Final = int(Verb.BEGIN)
+_RECEIVED: Final = int(Verb.RECEIVED)
+_END: Final = int(Verb.END)
+"""Plain ints: to look a member of an enum up takes longer than what is left of a message's way."""
 _INVALID: Final = Winerror.ERROR_INVALID_DATA.code
 
 
@@ -119,14 +123,14 @@ class Worker:
         elif dialog is None:
             if verb == Verb.DRAIN:
                 self._obey_drain(body, now, out)
-        elif verb == Verb.BEGIN:
+        elif verb == _BEGIN:
             self._begin(session, dialog, attempt, body, now, out)
         else:
             entry = self._dialogs.get(dialog)
             if entry is not None and (entry.attempt, entry.session) == (attempt, session):
-                if verb == Verb.RECEIVED:
+                if verb == _RECEIVED:
                     entry.receive_answer(body, now, out)
-                elif verb == Verb.END:
+                elif verb == _END:
                     entry.end(body, now, out)
                     self._settle(entry, now, out)
                 elif verb == Verb.LOST:

@@ -7,8 +7,10 @@ counts against the user (docs/protocol.md, `rashost` rule 4: FAILURE against ERR
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, assert_never
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dialgate.codes import NO_ERROR, Code, Winerror
 from dialgate.errors import BodyError
@@ -22,8 +24,7 @@ ATTRIBUTES_BYTES_MAX: Final = 12 * 1024
 """Most that a verdict's attributes may take of a message's 16 KiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """The caller is `user`: SECURITYMSG_SUCCESS."""
 
     user: str
@@ -33,8 +34,7 @@ class Granted:
     """What the port should do for him: service, session_timeout_s, idle_timeout_s, message …"""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The caller is not who he says, or may not: SECURITYMSG_FAILURE."""
 
     user: str = ""
@@ -43,8 +43,7 @@ class Refused:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
+class Undecided(Struct, frozen=True):
     """No decision could be made: SECURITYMSG_ERROR."""
 
     code: Code

@@ -22,11 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialgate.errors import StateError
 from dialgate.otp import Match, Token, match
-from dialgate.sealing import Sealer
+from dialgate.sealing import Sealer, context_of
 from dialgate.state import reading, unbroken, writing
 from dialgate.tables import RECOVERY_CODES, TOKENS
 from dialgate.users import normalize_name
-from dialgate.wire.body_codec import encode_map
 
 __all__ = [
     "RECOVERY_CODES_MADE",
@@ -205,7 +204,7 @@ def _token(row: Any, sealer: Sealer) -> Token:
 
 def _context(name: str) -> bytes:
     """Return what binds a secret to its user."""
-    return encode_map({"token": name})
+    return context_of({"token": name})
 
 
 def _require(found: object, name: str) -> None:

@@ -28,7 +28,14 @@ from nacl.exceptions import CryptoError
 from dialgate.errors import BodyError
 from dialgate.wire.body_codec import decode_map, encode_map
 
-__all__ = ["COOKIES", "ONE_TIME_CODES", "POOL_KEY_BYTES", "Sealer", "cookie_context"]
+__all__ = [
+    "COOKIES",
+    "ONE_TIME_CODES",
+    "POOL_KEY_BYTES",
+    "Sealer",
+    "context_of",
+    "cookie_context",
+]
 
 POOL_KEY_BYTES: Final = 32
 NONCE_BYTES: Final = crypto_secretbox_NONCEBYTES
@@ -43,7 +50,14 @@ _FORMAT: Final = b"\x01"
 
 def cookie_context(dialog: bytes, hport: str, agent: str) -> bytes:
     """Return what binds a cookie to one dialog, on one port, of one agent."""
-    return encode_map({"dsp": 1, "dialog": dialog, "hport": hport, "agent": agent})
+    return context_of({"dsp": 1, "dialog": dialog, "hport": hport, "agent": agent})
+
+
+def context_of(binding: dict[str, Any]) -> bytes:
+    """Return what binds content to `binding`: a digest, since a dialog seals more than once."""
+    return blake2b(
+        encode_map(binding), digest_size=DIGEST_BYTES, person=b"dialgate context"
+    ).digest()
 
 
 class Sealer:
@@ -73,9 +87,9 @@ class Sealer:
         return "Sealer()"
 
     def seal(self, content: dict[str, Any], context: bytes) -> bytes:
-        """Return `content`, sealed; 57 bytes longer than its MessagePack."""
+        """Return `content`, sealed for `context_of` something; 57 bytes longer than MessagePack."""
         nonce = self._nonce()
-        text = _digest(context) + encode_map(content)
+        text = context + encode_map(content)
         return _FORMAT + nonce + crypto_secretbox(text, nonce, self._key)
 
     def open(self, sealed: bytes, context: bytes) -> dict[str, Any] | None:
@@ -85,15 +99,11 @@ class Sealer:
             return None
         try:
             text = crypto_secretbox_open(box, nonce, self._key)
-            bound_to_this = compare_digest(text[:DIGEST_BYTES], _digest(context))
+            bound_to_this = compare_digest(text[:DIGEST_BYTES], context)
             return decode_map(text[DIGEST_BYTES:]) if bound_to_this else None
         except (BodyError, CryptoError):
             return None
 
     def digest(self, content: bytes, context: bytes) -> bytes:
         """Return what `content` is recognised by, and by nobody without the key."""
-        return blake2b(_digest(context) + content, key=self._key, digest_size=32).digest()
-
-
-def _digest(context: bytes) -> bytes:
-    return blake2b(context, digest_size=DIGEST_BYTES, person=b"dialgate context").digest()
+        return blake2b(context + content, key=self._key, digest_size=32).digest()

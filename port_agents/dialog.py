@@ -52,12 +52,16 @@ from port_agents.retries import DIALOG_S_MAX, Retries
 
 __all__ = ["PortDialog"]
 
+_RECEIVE: Final = int(Verb.RECEIVE)
+_COMPLETE: Final = int(Verb.COMPLETE)
+_END_REPLY: Final = int(Verb.END_REPLY)
+"""In every dialog.  Plain ints, since to look an enum's member up costs more than all else here."""
 _BAD_BODY: Final = Winerror.ERROR_INVALID_DATA.code
 _TIMEOUT: Final = Winerror.ERROR_TIMEOUT.code
 _NO_WORKER: Final = Winerror.ERROR_NO_LOGON_SERVERS.code
 _POISON: Final = Raserror.ERROR_AUTH_INTERNAL.code
-_UNDECIDED: Final = frozenset({Phase.WAITING, Phase.BEGUN})
-"""Before a verdict and before END."""
+_UNSENT: Final = (Phase.WAITING, Phase.CLOSED)  # No BEGIN is outstanding.
+_UNDECIDED: Final = (Phase.WAITING, Phase.BEGUN)  # Before a verdict and before END.
 _OFFERED: Final = frozenset({_NO_WORKER, Winerror.ERROR_BUSY.code})
 """Refusals that another broker may not share."""
 
@@ -107,9 +111,7 @@ class PortDialog:
     @property
     def session(self) -> int | None:
         """The session that this dialog needs: messages of no other count."""
-        if self._used is None or self.phase in {Phase.WAITING, Phase.CLOSED}:
-            return None
-        return self._used.session
+        return None if self._used is None or self.phase in _UNSENT else self._used.session
 
     @property
     def attempt(self) -> int:
@@ -183,15 +185,13 @@ class PortDialog:
     def tick(self, now: float) -> list[Action]:
         """Do what time has made due."""
         match self.phase:
-            case Phase.CLOSED:
-                return []
             case Phase.WAITING | Phase.BEGUN if now >= self._begun_at + self._dialog_max_s:
                 return self._fail(_TIMEOUT, now)
             case Phase.WAITING if now >= self._waiting_until:
                 return self._fail(self._refused or _NO_WORKER, now)
             case Phase.WAITING:
                 return self._begin(now)
-            case Phase.BEGUN:
+            case Phase.BEGUN | Phase.CLOSED:
                 return []
             case _:
                 return self._close() if now >= self._lease_over_at() else []
@@ -218,7 +218,7 @@ class PortDialog:
         """Take a message of this dialog that the broker of `session` forwarded or sent."""
         # Timers first: whether a lease is over must not depend on traffic.
         actions = self.tick(now)
-        if self.phase in {Phase.WAITING, Phase.CLOSED}:
+        if self.phase in _UNSENT:
             return actions + self._drop(Drop.NO_BEGIN)
         if attempt != self.attempt:
             return actions + self._drop(Drop.OTHER_ATTEMPT)
@@ -227,15 +227,15 @@ class PortDialog:
         return actions + self._handle(verb, body, now)
 
     def _handle(self, verb: int, body: bytes, now: float) -> list[Action]:
-        match verb:  # The frequent ones first.
+        if verb == _RECEIVE:
+            return self._on_receive(body, now)
+        if verb == _COMPLETE:
+            return self._on_complete(body, now)
+        if verb == _END_REPLY:
+            return self._on_end_reply(body, now)
+        match verb:
             case Verb.SEND:
                 return self._on_send(body, now)
-            case Verb.RECEIVE:
-                return self._on_receive(body, now)
-            case Verb.COMPLETE:
-                return self._on_complete(body, now)
-            case Verb.END_REPLY:
-                return self._on_end_reply(body, now)
             case Verb.REFUSED:
                 return self._on_refused(body, now)
             case _:  # LOST: a broker sends no other verb of a dialog.

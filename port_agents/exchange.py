@@ -10,6 +10,7 @@ under the attempt that asks for it; what the caller typed for one question is no
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
 from dialgate.codes import Code, Raserror, Winerror
 from dialgate.enums import direct_members
@@ -21,6 +22,10 @@ from port_agents.dialog_actions import Show
 from port_agents.terminal import Ask
 
 __all__ = ["Exchange", "Exchanged", "Misfit"]
+
+_PENDING: Final = Raserror.ERROR_ASYNC_REQUEST_PENDING.code
+_RETRY: Final = Winerror.ERROR_RETRY.code
+_TIMEOUT: Final = Winerror.ERROR_TIMEOUT.code
 
 
 @direct_members
@@ -107,8 +112,7 @@ class Exchange:
             return Misfit.BAD
         if self._is_open and self._asked_attempt == self._attempt:
             self.seq = receive.seq
-            pending = Raserror.ERROR_ASYNC_REQUEST_PENDING.code
-            return Received(seq=receive.seq, status=pending, data=b"")
+            return Received(seq=receive.seq, status=_PENDING, data=b"")
         return self._ask(receive)
 
     def answer(self, seq: int, status: Code, data: bytes) -> Received | None:
@@ -152,7 +156,7 @@ class Exchange:
     def _ask_again(self, receive: Receive) -> Received | None:
         """Let a repeated question wait on; one whose answer is out is never answered again."""
         if not self._is_open:
-            return Received(seq=receive.seq, status=Winerror.ERROR_RETRY.code, data=b"")
+            return Received(seq=receive.seq, status=_RETRY, data=b"")
         self._asked_attempt = self._attempt
         self._sends = 0
         return None if self._held is None else self._release()
@@ -164,7 +168,7 @@ class Exchange:
 
     def _release(self) -> Received | None:
         answer, self._held = self._held, None
-        if answer is not None and answer.status != Winerror.ERROR_TIMEOUT.code:
+        if answer is not None and answer.status != _TIMEOUT:
             self.answers += 1
         self._is_open = False
         self.answer_out = True
