@@ -4,7 +4,7 @@ Every order is tried in which messages on different sessions may come; on one se
 keeps its order.  Besides the bounds on what may happen, this bounds a search: time passes only
 while no message is under way (a message is faster than a timer), sessions open in one step (HELLO
 and WELCOME are `broker.registry`'s), a worker that starts has sessions with all brokers at once,
-and credit is told at once.
+credit is told at once, and no worker ends a task for its age (the agent ends the dialog then).
 """
 
 from __future__ import annotations
@@ -53,9 +53,8 @@ class Moment:
     def state(self) -> State:
         """Return the state come to, without what nobody can compare any more."""
         if self._world.forgets:
-            begins = self._begins()
-            self._forget_owners(begins)
-            self._forget_attempts(begins)
+            self._forget_owners()
+            self._forget_attempts()
         return tuple(self._at)
 
     # What may be done.
@@ -64,8 +63,10 @@ class Moment:
         """Return every step that may be taken."""
         left, site = self._world.lefts.values[self._at[LEFT]], self._facts(AGENT)
         steps = self.deliveries()
-        if not steps and (due_s := self.due_s()) < math.inf:
-            steps.append(("wait", due_s))
+        if not steps:
+            if (due_s := self.due_s()) < math.inf:
+                steps.append(("wait", due_s))
+            steps += [("expire", name) for name in WORKERS if self._facts(name).is_kept]
         if left.calls and site.may_dial:
             steps.append(("dial",))
         if site.caller:
@@ -138,6 +139,8 @@ class Moment:
                 self._start(name)
             case ("connect", peer, broker):
                 self.connect(peer, broker)
+            case ("expire", name):
+                self._let(name, ("expire",))
             case ("finish", name, task):
                 self._let(name, ("finish", task))
             case _:
@@ -251,19 +254,18 @@ class Moment:
         found = [self._world.begins(number) for place in CHANNELS if (number := self._at[place])]
         return frozenset().union(*found, *[self._facts(name).begins for name in BROKERS])
 
-    def _forget_owners(self, begins: frozenset[Attempt]) -> None:
+    def _forget_owners(self) -> None:
         """Forget who was given what nobody can be given any more, and nobody speaks under."""
-        if owners := self._owners:
-            begun = self._facts(AGENT).begun
-            kept = frozenset(x for x in owners if x[:2] == begun or x[:2] in begins)
-            if len(kept) < len(owners):
-                self._own(kept)
+        begun = self._facts(AGENT).begun
+        if any(x[:2] != begun for x in self._owners):
+            named = {begun, *self._begins()}
+            self._own(frozenset(x for x in self._owners if x[:2] in named))
 
-    def _forget_attempts(self, begins: frozenset[Attempt]) -> None:
+    def _forget_attempts(self) -> None:
         """Let workers forget attempts behind which no BEGIN can come late."""
         for name in WORKERS:
             if remembered := self._facts(name).remembers:
-                over = remembered - {dialog for dialog, _ in begins}
+                over = remembered - {dialog for dialog, _ in self._begins()}
                 if over:
                     self._let(name, ("forget", over))
 

@@ -24,7 +24,9 @@ from port_agents.dialog import PortDialog
 from port_agents.dialog_actions import Phase
 from port_agents.line import Line
 from port_agents.line_actions import LineState, Record, StartService, StopService, WriteLine
+from port_agents.modem import Modem
 from port_agents.modem_actions import ModemLines, Reopen, SetDtr
+from port_agents.modem_steps import Step
 from port_agents.simulated_modem import CallDropped, LinesChanged, SimulatedModem, ToDte
 from port_agents.timers import Timers
 from tests.simulator.small_world.parts import (
@@ -43,6 +45,7 @@ from tests.simulator.small_world.told import COUNTERS, SETTINGS, WELCOME
 __all__ = ["Site"]
 
 PORT: Final = SETTINGS.hport
+HANGING_UP: Final = {Step.DTR_LOW, Step.DCD_FALL, Step.GUARD, Step.ESCAPE, Step.ON_HOOK}
 
 
 class Ids:
@@ -233,9 +236,14 @@ class Site(Part):
         self.stops = {x: n for x, n in self.stops.items() if line.call and x == line.call.id}
         if line.call is None and self.modem.is_idle:
             self.ids.caller = self.ids.given = 0
+        assert isinstance(line.modem, Modem), "the line has one"
+        if line.modem._step not in HANGING_UP:
+            line.modem._after_call = False
         if dialog is None:
             self.last_begin = None
             return
+        if dialog.phase is not Phase.BEGUN:
+            dialog._exchange.answer_out = False
         if dialog.phase is not Phase.WAITING:
             dialog._waiting_until = math.inf
         elif dialog._used is not None:

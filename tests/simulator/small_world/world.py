@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from dialgate.wire.envelope import decode_frame
 from dialgate.wire.verbs import Verb
+from tests.simulator.small_world.desk import Desk
 from tests.simulator.small_world.moment import (
     CHANNELS,
     LEFT,
@@ -27,7 +28,8 @@ from tests.simulator.small_world.moment import (
     State,
     Step,
 )
-from tests.simulator.small_world.parts import AGENT, BROKERS, WORKERS, Attempt, Broken, Desk, Node
+from tests.simulator.small_world.node import Node
+from tests.simulator.small_world.parts import AGENT, BROKERS, WORKERS, Attempt, Broken
 from tests.simulator.small_world.site import Site
 from tests.simulator.small_world.table import (
     ABSENT,
@@ -120,19 +122,23 @@ class World:
 
     def least(self, state: State) -> State:
         """Return the one that stands for a state and the one with the workers exchanged."""
-        part, channel = self.parts.renamed, self._renamed_channel
-        s = state
-        workers = part(s[4]), part(s[3])
-        channels = (channel(s[9]), channel(s[10]), channel(s[7]), channel(s[8]))
-        other = (
-            *(part(s[0]), part(s[1]), part(s[2])),
-            *workers,
-            *(channel(s[5]), channel(s[6])),
-            *channels,
-            s[LEFT],
-            self._renamed_owner(s[OWNERS]),
-        )
-        return min(state, other)
+        other = []
+        is_less = False
+        for number, place in zip(state, RENAMED, strict=True):
+            renamed_number = self._renamed(state[place], place)
+            if not is_less and renamed_number > number:
+                return state
+            is_less = is_less or renamed_number < number
+            other.append(renamed_number)
+        return tuple(other)
+
+    def _renamed(self, number: int, place: int) -> int:
+        """Return a number in a place with the workers' names exchanged."""
+        if place < CHANNELS.start:
+            return self.parts.renamed(number)
+        if place < LEFT:
+            return self._renamed_channel(number)
+        return number if place == LEFT else self._renamed_owner(number)
 
     def is_quiet(self, state: State) -> bool:
         """Return whether nothing is under way or due, and nobody calls.
@@ -148,7 +154,7 @@ class World:
         site = facts[PLACES[AGENT]]
         if site.waits and due_s > PATIENCE_S:
             raise Broken("I3: a caller waits for nobody")
-        if site.caller or due_s < math.inf:
+        if site.caller or due_s < math.inf or any(each.is_kept for each in facts):
             return False
         if unrest := next((each.unrest for each in facts if each.unrest), ""):
             raise Broken(unrest)
