@@ -324,7 +324,8 @@ class Agent(PortInputs):
         """Return what this input leads to, behind it what became of sessions that nothing needs."""
         self._actions += wanted
         if len(self.brokers.links) > 1:
-            sessions = [line.dialog.session for line in self._open if line.dialog is not None]
+            dialogs = [line.dialog for line in self._open if line.dialog is not None]
+            sessions = [y for x in dialogs for y in (x.session, x.next_session)]
             links = [self.brokers.link_of(x) for x in sessions if x is not None]
             self._emit(*self.brokers.release([*links, *self._offers]))
         if self.is_draining and not self._busy and not self._finished:

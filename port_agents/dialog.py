@@ -1,8 +1,7 @@
 """The agent's side of one dialog, from its first Begin to the end of its End (protocol §5, §6).
 
-Pure: messages, the caller's answers and `now` in, actions out, to be performed in their order.  It
-is not the terminal (what the caller sees and types) and not the line (modem, service, record); it
-decides which messages count, when to BEGIN again, and whether the line may be handed over.
+Pure.  It decides which messages count, when to BEGIN again, and whether the line is handed over;
+not its: the terminal (what the caller sees and types) and the line (modem, service, record).
 
 ```
             session and back-off over             COMPLETE: END(0)
@@ -18,9 +17,8 @@ decides which messages count, when to BEGIN again, and whether the line may be h
                                        CLOSED
 ```
 
-Invariants: at most one BEGIN is outstanding; a dialog is handed over at most once, and only after
-an accepted COMPLETE with success, never after an END with a reason; an answer is sent at most once;
-every state but CLOSED has a deadline.
+Invariants: at most one BEGIN is out; a dialog is handed over at most once, only after an accepted
+success and no END with a reason; an answer is sent at most once; all but CLOSED has a deadline.
 """
 
 from __future__ import annotations
@@ -114,6 +112,12 @@ class PortDialog:
         return None if self._used is None or self.phase in _UNSENT else self._used.session
 
     @property
+    def next_session(self) -> int | None:
+        """The session that the next BEGIN goes by, while it is waited for."""
+        is_next = self.phase is Phase.WAITING and self._refused is None
+        return self._route.session if is_next and self._route is not None else None
+
+    @property
     def attempt(self) -> int:
         """Number of the last BEGIN; 0 before the first."""
         return self._retries.attempt
@@ -200,8 +204,7 @@ class PortDialog:
         """Return when `tick` is due; `math.inf` once closed."""
         match self.phase:
             case Phase.WAITING:
-                can_begin = self._route is not None and self._refused is None
-                retry_at = self._retries.due if can_begin else math.inf
+                retry_at = math.inf if self.next_session is None else self._retries.due
                 return min(retry_at, self._waiting_until, self._begun_at + self._dialog_max_s)
             case Phase.BEGUN:
                 return self._begun_at + self._dialog_max_s
@@ -322,8 +325,7 @@ class PortDialog:
 
     def _begin(self, now: float) -> list[Action]:
         """Send BEGIN if nothing stands against it."""
-        is_free = self.phase is Phase.WAITING and self._refused is None
-        if not is_free or self._route is None or now < self._retries.due:
+        if self.next_session is None or now < self._retries.due:
             return []
         if self.attempt == 0:
             self._begun_at = now

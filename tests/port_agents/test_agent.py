@@ -27,6 +27,7 @@ from dialgate.wire.bodies import (
     Drain,
     EndReply,
     Lines,
+    Lost,
     Receive,
     Refused,
 )
@@ -136,6 +137,9 @@ class Bench:
 
     def refuse(self, dialog: bytes, attempt: int = 1, session: int = 1) -> None:
         self.say(Verb.REFUSED, Refused(code=NO_WORKER), dialog, attempt, session)
+
+    def lose(self, dialog: bytes, attempt: int = 1, session: int = 1) -> None:
+        self.say(Verb.LOST, Lost(code=DISCONNECTED), dialog, attempt, session)
 
     def command(self, act: Any, hport: str = "oslo/1", **fields: Any) -> None:
         body = Command(
@@ -494,6 +498,20 @@ def test_nobody_follows_a_broker_that_speaks_of_a_dialog_that_is_elsewhere() -> 
 
     assert bench.take() == []
     assert bench.agent.brokers.link_of(bench.sessions["a"]) == "a"
+
+
+def test_a_broker_that_took_an_offer_is_kept_while_its_dialog_waits_to_be_begun_again() -> None:
+    bench = ready()
+    dialog = bench.call()
+    bench.refuse(dialog)
+    bench.open("b")
+    bench.lose(dialog, 2, session=2)
+    bench.take()
+    bench.lose(dialog, 3, session=2)
+    assert bench.take() == []
+    bench.wait(0.5)
+
+    assert bench.take() == ["s2: BEGIN d1 (4)"]
 
 
 def test_a_broker_that_does_not_answer_an_offer_is_passed_over() -> None:
