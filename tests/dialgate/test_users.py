@@ -14,6 +14,7 @@ from dialgate.passwords import Argon2
 from dialgate.state import open_state
 from dialgate.users import (
     add_user,
+    change_password,
     find_user,
     list_users,
     normalize_name,
@@ -125,6 +126,40 @@ async def test_a_hash_is_not_replaced_after_the_password_was_changed(state: Asyn
     assert rehashed.password_hash == "rehashed"
     assert after is not None
     assert CHEAP.matches(after.password_hash, b"other")
+
+
+async def test_a_password_that_was_changed_meanwhile_stands(state: AsyncEngine) -> None:
+    await add_user(state, "ann", b"secret", CHEAP)
+    before = await find_user(state, "ann")
+    assert before is not None
+    await set_password(state, "ann", b"other", CHEAP)
+
+    assert not await change_password(state, before, "his own choice, too late")
+
+    after = await find_user(state, "ann")
+    assert after is not None
+    assert CHEAP.matches(after.password_hash, b"other")
+
+
+async def test_what_is_done_to_one_user_leaves_another_as_he_was(state: AsyncEngine) -> None:
+    await add_user(state, "ann", b"secret", CHEAP)
+    await add_user(state, "bob", b"other", CHEAP)
+    for user in await list_users(state):
+        await replace_hash(state, user, "a hash that both have")
+    ann, bob = await list_users(state)
+    assert ann.password_hash == bob.password_hash
+
+    await replace_hash(state, ann, "only hers")
+    ann, other = await list_users(state)
+    assert other == bob
+    await replace_hash(state, ann, bob.password_hash)
+    ann, _ = await list_users(state)
+    assert await change_password(state, ann, "her choice")
+    await set_password(state, "ann", b"another", CHEAP)
+    await set_disabled(state, "ann", True)
+    await remove_user(state, "ann")
+
+    assert await list_users(state) == [bob]
 
 
 @pytest.mark.parametrize(

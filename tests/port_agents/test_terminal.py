@@ -197,6 +197,20 @@ def test_only_one_line_feed_belongs_to_a_carriage_return() -> None:
     assert actions == [Write(b"\r\n"), answer(2, b"")]
 
 
+def test_an_lf_behind_text_ends_a_line_though_the_line_before_ended_with_cr() -> None:
+    terminal = Terminal()
+    terminal.ask(line(1), 0.0)
+    terminal.receive(b"root\r", 0.0)
+    terminal.ask(line(2), 0.0)
+    assert terminal.receive(b"ses", 0.0) == [Write(b"ses")]
+    assert terminal.receive(b"\n", 0.0) == [Write(b"\r\n"), answer(2, b"ses")]
+    terminal.ask(line(3), 0.0)
+    terminal.receive(b"ls\r", 0.0)
+    terminal.ask(line(4), 0.0)
+
+    assert terminal.receive(b"exit\n", 0.0) == [Write(b"exit\r\n"), answer(4, b"exit")]
+
+
 def test_two_carriage_returns_end_two_lines() -> None:
     terminal = Terminal()
     terminal.ask(line(), 0.0)

@@ -72,6 +72,7 @@ MORE_TESTS: Final = {
     "dialgate.users": [
         "tests/auth_workers/authenticators/test_local.py",
         "tests/dialgate/cli/test_users.py",
+        "tests/dialgate/test_user_sync.py",
     ],
     "dialgate.wire.fields": ["tests/dialgate/wire/test_bodies.py"],
     "dialgate.wire.body_codec": ["tests/dialgate/wire/test_bodies.py"],

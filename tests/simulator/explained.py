@@ -56,4 +56,8 @@ EXPLAINED: Final[dict[str, str]] = {
         "the same program: who is handed over was admitted by a verdict; the condition is for the "
         "type checker"
     ),
+    "port_agents.terminal:Terminal.tick: self._request is None -> False": (
+        "the same program: without a question there is no deadline; the condition is for the type "
+        "checker"
+    ),
 }

@@ -212,7 +212,8 @@ def _kill(branch: Branch) -> Fate:
 def _ask(*tests: str) -> tuple[int, _Watch]:
     """Run tests until one fails."""
     watch = _Watch()
-    words = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--timeout=60", *tests]
+    words = ["-x", "-q", "--no-header", "--timeout=60", "-o", "faulthandler_timeout=0", *tests]
+    words += ["-p", "no:cacheprovider"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         status = pytest.main(words, plugins=[watch])
     return status, watch
