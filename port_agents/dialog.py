@@ -98,9 +98,7 @@ class PortDialog:
         """By which session the last BEGIN went."""
         self._refused: Code | None = None
         """The refusal while the dialog is offered to other brokers."""
-        self._begun_at = math.inf
-        self._ended_at = math.inf
-        self._waiting_until = math.inf
+        self._begun_at = self._ended_at = self._waiting_until = math.inf
         self._retries = Retries()
         self._withdrawn = False
         """Whether the dialog was ended with a reason, or its caller went after END(0)."""
@@ -273,8 +271,7 @@ class PortDialog:
 
     def _on_complete(self, body: bytes, now: float) -> list[Action]:
         if self.phase is Phase.DELAYED:
-            # The first verdict stands; this one only releases the port.
-            return self._close()
+            return self._close()  # The first verdict stands; this one only releases the port.
         if self.phase is not Phase.BEGUN:
             return self._drop(Drop.SECOND_COMPLETE)
         try:
