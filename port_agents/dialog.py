@@ -135,8 +135,7 @@ class PortDialog:
     def begin(self, route: Route | None, now: float) -> list[Action]:
         """Start: BEGIN by `route`, or as soon as `route` tells of a session."""
         self._waiting_until = now + (route or DEFAULTS).queue_timeout_s
-        self._route = route
-        return self._begin(now)
+        return self.route(route, now)
 
     def route(self, route: Route | None, now: float) -> list[Action]:
         """Use this session from the next BEGIN on; None: there is none."""
@@ -324,8 +323,7 @@ class PortDialog:
         """Send BEGIN if nothing stands against it."""
         if self.next_session is None or now < self._retries.due:
             return []
-        if self.attempt == 0:
-            self._begun_at = now
+        self._begun_at = min(self._begun_at, now)
         self._retries.attempt += 1
         self.phase = Phase.BEGUN
         self._used = self._route

@@ -43,6 +43,7 @@ COMPARED: Final = [
     Bounds(calls=1, delays_end=True),
     Bounds(calls=1, agent_crashes=1),
     Bounds(calls=1, worker_crashes=1),
+    Bounds(calls=1, session_losses=1),
     Bounds(calls=2),
 ]
 """What is searched a second time, with no two states taken for one."""

@@ -74,6 +74,8 @@ class Desk(Part):
                 self.do(core.tick(self.now))
             case _:
                 raise AssertionError(what)
+        for each in core._tasks.values():
+            each.lost_at = math.inf  # `expire` is when its time is over.
 
     def do(self, actions: list[Any]) -> None:
         core = self.core
@@ -106,7 +108,6 @@ class Desk(Part):
         new = {old: index + 1 for index, old in enumerate(core._tasks)}
         for dialog in core._tasks.values():
             dialog.task = new[dialog.task]
-            dialog.lost_at = math.inf
             if dialog.silent and dialog.session not in self.sessions.values():
                 dialog.session = 0
             if dialog.state is not State.DELAYED:
@@ -117,11 +118,8 @@ class Desk(Part):
             table.update(kept)
         core._last_task = len(new)
         self.sessions = dict(sorted(self.sessions.items()))
-        accounts = core.credit._accounts
-        for account in accounts.values():
+        for account in core.credit._accounts.values():
             account.granted, account.spent = account.unspent, 0
-        core.credit._accounts = {n: accounts[n] for n in self.sessions.values()}
-        core._leases = {n: core._leases[n] for n in self.sessions.values()}
 
     def facts(self) -> Facts:
         core = self.core
@@ -129,7 +127,7 @@ class Desk(Part):
         tasks = core._tasks.items()
         outline = [(x.dialog, x.attempt, x.state.value, x.silent) for x in core._tasks.values()]
         return Facts(
-            outline=(*self.sessions, *sorted(outline)),
+            outline=(*sorted(self.sessions), *sorted(outline)),
             due_s=self.due_s(),
             unrest="I4: a worker keeps a task" if core.open_dialogs else "",
             instance=self.instance,
