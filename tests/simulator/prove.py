@@ -59,9 +59,11 @@ SEARCHES: Final = [
     Bounds(calls=2, agent_crashes=1, broker_crashes=1),
     Bounds(calls=2, broker_crashes=1, worker_crashes=1),
     Bounds(calls=2, agent_crashes=1, worker_crashes=1, broker_crashes=1),
+    # Each process once; this one does not end.
+    Bounds(calls=1, agent_crashes=1, worker_crashes=2, broker_crashes=2),
 ]
-STATES_MAX: Final = 20_000_000
-"""Of each search: 5 GB."""
+STATES_MAX: Final = 10_000_000
+"""Of each search: 3 GB."""
 
 
 def simulate_seeds(
