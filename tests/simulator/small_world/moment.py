@@ -218,10 +218,9 @@ class Moment:
             elif said.kind == "credit":
                 self._tell_credit(name, to)
             elif said.kind == "closed":
-                channel = self._channel(name, to)
-                if channel.is_open:
-                    # BYE: it comes behind what was said; nothing more is heard.
-                    self._put(name, to, Channel(is_open=False, up=(*channel.up, END)))
+                # BYE: it comes behind what was said; nothing more is heard, not even the end.
+                is_open, up, _ = self._channel(name, to)
+                self._put(name, to, Channel(is_open=False, up=(*up, END) if is_open else up))
             elif (said.dialog, said.attempt, said.worker) not in self._owners:
                 raise Broken("I1: a worker speaks that has no BEGIN")
 
