@@ -35,7 +35,7 @@ PARTS: Final = ("seeds", "states", "mutants")
 SEEDS: Final = 5000
 LIVENESS: Final = 5
 """One seed in so many runs in liveness mode."""
-PLAN: Final = Plan(seed=0, duration_s=90.0, calls=4)
+PLAN: Final = Plan(seed=0, duration_s=240.0)
 """A little more than 200 calls a seed."""
 CHUNK: Final = 20
 COMPARED: Final = [
