@@ -206,7 +206,9 @@ class Told:
         caller = self.telephones[hport].caller
         if user != admission.user:
             self.broken("I2", f"{hport} is opened for {admission.user}, accepted was {user!r}")
-        if caller is not None and caller.number != number:
+        # An agent that stood still may open to a call that ended meanwhile: nobody is there, and
+        # who rings by then has no carrier.
+        if caller and caller.answered_at <= self.timeline.now and caller.number != number:
             self.broken("I2", f"{hport} is opened to {caller.number} by the answer of {number}")
         self.history.append(
             history.Opened(

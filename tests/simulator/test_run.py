@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -11,9 +12,13 @@ import msgspec
 import pytest
 
 from auth_workers.cookie import Cookies, Progress
+from port_agents.line_actions import Admission, StartService
+from simulator.agent_host import AgentHost
 from simulator.plan import Mode, Plan
 from simulator.run import replay, simulate
 from simulator.telephone import SECRET
+from simulator.watch import Watch
+from simulator.world import World
 
 SEEDS: Final = {"safety": 100, "liveness": 50}
 SEEDS_PER_TEST: Final = 10
@@ -80,6 +85,36 @@ def test_a_planted_bug_is_found_named_and_traced(monkeypatch: pytest.MonkeyPatch
     assert broken.failure.rule == "I5"
     assert again.failure == broken.failure
     assert any("RECEIVED" in line for line in trace)
+
+
+@pytest.mark.parametrize(("has_carrier", "broken"), [(True, "I2"), (False, None)])
+def test_a_call_that_ended_while_its_agent_stood_still_is_opened_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, has_carrier: bool, broken: str | None
+) -> None:
+    monkeypatch.setattr(Watch, "opened", lambda *_: None)  # There was no dialog here.
+    world = World(small(1))
+    agent = world.hosts["a1"]
+    assert isinstance(agent, AgentHost)
+    hport, telephone = next(iter(agent.telephones.items()))
+    caller = telephone.caller = world.next_caller(telephone)
+    caller.answered_at = -1.0 if has_carrier else math.inf
+    world._accepted[bytes(16).hex()] = ("ann", "who called before")
+    admission = Admission(
+        user="ann",
+        domain="",
+        attributes={},
+        hport=hport,
+        site="",
+        call=bytes(16),
+        caller="",
+        connect_speed=0,
+        session_timeout_s=0,
+        idle_timeout_s=0,
+    )
+
+    world.opened(agent, hport, StartService("console", admission, b""))
+
+    assert broken == (world.failure and world.failure.rule)
 
 
 def test_no_answer_is_in_a_trace() -> None:
