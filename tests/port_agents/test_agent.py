@@ -697,6 +697,20 @@ def test_a_disabled_port_that_cannot_be_busy_says_that_it_rings() -> None:
     assert bench.agent.lines["oslo/1"].reason.startswith(f"disable by eve; {rings}")
 
 
+@pytest.mark.parametrize(
+    ("act", "fields"), [("drain", {"hport": ""}), ("disable", {"mode": "busy"})]
+)
+def test_what_is_for_the_next_call_is_answered_during_this_one(
+    act: str, fields: dict[str, str]
+) -> None:
+    bench = ready()
+    bench.call("oslo/1")
+    bench.take()
+    bench.command(act, **fields)
+
+    assert bench.take() == ["s1: COMMANDED 0"]
+
+
 def test_a_probe_during_a_call_is_refused() -> None:
     bench = ready()
     bench.call()

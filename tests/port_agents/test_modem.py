@@ -351,6 +351,21 @@ def test_a_device_without_modem_lines_needs_dcd_ignored() -> None:
     ]
 
 
+def test_where_dcd_is_ignored_a_device_whose_dcd_is_up_is_armed_all_the_same() -> None:
+    modem = Modem(replace(BARE, init=()))
+    modem.opened(LINES_UP, 0.0)
+    while modem.deadline() < 60.0:
+        modem.tick(modem.deadline())
+
+    assert modem.state is ModemState.IDLE
+    assert not modem.watches_carrier
+    assert modem.lines_changed(LINES_UP, 60.0) == []
+
+
+def test_a_device_that_is_not_open_shows_no_carrier() -> None:
+    assert not Modem(WIRED).watches_carrier
+
+
 def test_a_device_without_modem_lines_cannot_hang_up_by_dtr() -> None:
     modem = Modem(replace(BARE, hangup="dtr"))
 

@@ -80,6 +80,15 @@ def test_at_another_broker_all_that_is_unanswered_is_sent_again() -> None:
     assert sender.loaded(spooled(1, 2), 1.0) == [Transmit(8, b"1"), Transmit(8, b"2")]
 
 
+def test_a_session_that_is_told_again_sends_nothing_again() -> None:
+    sender = RecordSender()
+    sender.use(7)
+    sender.loaded(spooled(1), 0.0)
+
+    assert sender.use(7) == []
+    assert sender.recorded(recorded(1)) == [MarkStored(((1).to_bytes(16),))]
+
+
 def test_what_was_read_for_a_session_that_is_over_is_read_again() -> None:
     sender = RecordSender()
     sender.use(7)

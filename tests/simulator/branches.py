@@ -97,8 +97,14 @@ MORE_TESTS: Final = {
         "tests/port_agents/test_agent.py",
     ],
     "port_agents.modem": ["tests/port_agents/test_line_callers.py"],
-    "port_agents.modem_arming": ["tests/port_agents/test_modem.py"],
-    "port_agents.modem_ladder": ["tests/port_agents/test_modem.py"],
+    "port_agents.modem_arming": [
+        "tests/port_agents/test_modem.py",
+        "tests/port_agents/test_modem_table.py",
+    ],
+    "port_agents.modem_ladder": [
+        "tests/port_agents/test_modem.py",
+        "tests/port_agents/test_modem_table.py",
+    ],
     "port_agents.orders": ["tests/port_agents/test_agent.py"],
     "port_agents.retries": ["tests/port_agents/test_dialog.py"],
 }

@@ -60,4 +60,11 @@ EXPLAINED: Final[dict[str, str]] = {
         "the same program: without a question there is no deadline; the condition is for the type "
         "checker"
     ),
+    "port_agents.modem_arming:ModemArming._has_carrier: self._lines is not None -> True": (
+        "the same program: where DCD is watched there are lines; the condition is for the type "
+        "checker"
+    ),
+    "port_agents.orders:Orders.line_settled: not self._open -> False": (
+        "the same program: without orders none is looked at; the condition saves time"
+    ),
 }

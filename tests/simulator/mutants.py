@@ -71,6 +71,8 @@ class Fate(Struct, frozen=True):
     """Empty: it lives."""
     test: str = ""
     """The one that failed first."""
+    commit: str = ""
+    """An earlier one at which it was killed, if it was not planted again since."""
 
 
 # Planting.

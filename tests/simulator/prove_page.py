@@ -16,7 +16,7 @@ from tests.simulator.explained import EXPLAINED
 from tests.simulator.journal import Journal, Searched, Seeds
 from tests.simulator.mutants import CRASHES, HANGS, TRACES, UNHARMED, Fate
 
-__all__ = ["is_open", "page", "sum_of"]
+__all__ = ["is_killed", "is_open", "page", "sum_of"]
 
 MODES: Final[tuple[Mode, ...]] = ("safety", "liveness")
 
@@ -147,7 +147,12 @@ def is_open(fate: Fate) -> bool:
     """Return whether a mutant has neither been killed nor been explained."""
     if fate.name == UNHARMED:
         return bool(fate.killer)
-    return fate.killer in {"", CRASHES, HANGS} and fate.name not in EXPLAINED
+    return not is_killed(fate) and fate.name not in EXPLAINED
+
+
+def is_killed(fate: Fate) -> bool:
+    """Return whether a test failed by a mutant."""
+    return fate.killer not in {"", CRASHES, HANGS}
 
 
 def _told_mutants(journal: Journal[Fate]) -> list[str]:
@@ -155,9 +160,7 @@ def _told_mutants(journal: Journal[Fate]) -> list[str]:
     unharmed = [each for each in rows if each.name == UNHARMED]
     traces = [each for each in rows if each.name.startswith(TRACES)]
     fates = [each for each in rows if each not in unharmed and each not in traces]
-    alive = sorted(
-        (each for each in fates if each.killer in {"", CRASHES, HANGS}), key=lambda each: each.name
-    )
+    alive = sorted((each for each in fates if not is_killed(each)), key=lambda each: each.name)
     open_ = [each for each in alive if is_open(each)]
     killers = Counter(each.killer for each in fates if each not in alive)
     lines = [
@@ -168,6 +171,7 @@ def _told_mutants(journal: Journal[Fate]) -> list[str]:
             f"Commit `{journal.commit}`. {len(branches())} rejecting branches, {len(fates)} "
             f"mutants planted, {len(fates) - len(alive)} killed, {len(alive) - len(open_)} live "
             f"and are explained, {len(open_)} live unexplained. {_told_unharmed(unharmed)}"
+            f"{_told_earlier(fates)}"
         ),
         "",
         (
@@ -194,3 +198,13 @@ def _told_unharmed(rows: list[Fate]) -> str:
     if rows[0].killer:
         return f"WITHOUT A MUTANT A TEST FAILS, TOO: {rows[0].test}."
     return "Without a mutant the same tests pass."
+
+
+def _told_earlier(fates: list[Fate]) -> str:
+    """Return which were not planted at this commit itself."""
+    earlier = Counter(each.commit for each in fates if each.commit)
+    return "".join(
+        f" {count} of them were killed at commit `{commit}`, since when the cores are the same and "
+        "tests were only added."
+        for commit, count in earlier.items()
+    )

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from simulator.campaign import Total
 from simulator.plan import Plan
@@ -90,3 +91,43 @@ def test_a_mutant_that_hangs_or_lives_is_no_killed_one_and_has_to_be_explained(
 
 def test_tests_that_fail_without_a_mutant_prove_nothing() -> None:
     assert is_open(Fate(UNHARMED, "tests_failed", "test_a"))
+
+
+KILLED = Fate("m:f: a -> False", "tests of the core", "test_a")
+
+
+def two_journals(folder: Path) -> tuple[Journal[Fate], Journal[Fate]]:
+    earlier = Journal("mutants", Fate, "abc", folder=folder)
+    for fate in (Fate(UNHARMED, ""), KILLED, Fate("m:f: b -> False", "")):
+        earlier.keep(fate)
+    return earlier, Journal("mutants", Fate, "def", folder=folder)
+
+
+def test_who_was_killed_before_tests_were_added_is_not_planted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, later = two_journals(tmp_path)
+    said = {"--name-only": "", "--numstat": "3\t0\ttests/test_a.py"}
+    monkeypatch.setattr(prove, "git", lambda *words: said[words[1]])
+
+    prove.take_over(later, earlier)
+
+    assert later.rows() == [replace(KILLED, commit="abc")]
+    told = page(Journal("seeds", Seeds), Journal("states", Searched), later, prove.PLAN, 1)
+    assert "1 of them were killed at commit `abc`, since when the cores are the same" in told
+
+
+@pytest.mark.parametrize(
+    "changed", [{"--name-only": "broker/core.py"}, {"--numstat": "3\t1\ttests/test_a.py"}]
+)
+def test_nobody_is_taken_over_from_before_a_core_or_a_test_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str]
+) -> None:
+    earlier, later = two_journals(tmp_path)
+    said = {"--name-only": "", "--numstat": "", **changed}
+    monkeypatch.setattr(prove, "git", lambda *words: said[words[1]])
+
+    with pytest.raises(SystemExit, match="changed since"):
+        prove.take_over(later, earlier)
+
+    assert later.rows() == []
