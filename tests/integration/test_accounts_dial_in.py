@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -57,7 +57,11 @@ class Site:
         found = re.search(r"secret=(\w+)", shown)
         assert found is not None
         self._totp = pyotp.TOTP(found[1])
-        self.node = Program("node", self.config, f"127.0.0.1:{http['agent']}")
+        self._http = f"127.0.0.1:{http['agent']}"
+
+    def start(self) -> None:
+        """Start the node; its device must be there."""
+        self.node = Program("node", self.config, self._http)
 
     def users(self, *words: str, stdin: str = "") -> str:
         done = dialgate("users", *words, "--config", self.config, stdin=stdin)
@@ -93,13 +97,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     line = ("--ports", "1", "--dial", f"127.0.0.1:{site.dial - 1}", "--directory", tmp_path)
     bank = subprocess.Popen([*DIALGATE, "bank", *line], cwd=PROJECT, stdout=subprocess.DEVNULL)
-    try:
+    with ExitStack() as stack:
+        stack.callback(bank.wait, 10)
+        stack.callback(bank.terminate)
+        wait_until((tmp_path / "ttyM1").exists, lambda: "the bank has no device", START_S)
+        site.start()
+        stack.callback(site.node.stop)
         wait_until(site.is_idle, lambda: site.node.stderr[-3000:], START_S)
         yield site
-    finally:
-        site.node.stop()
-        bank.terminate()
-        bank.wait(10)
 
 
 def test_first_password_code_menu_used_code_recovery_code_and_lock(site: Site) -> None:

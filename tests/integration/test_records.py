@@ -31,7 +31,7 @@ from tests.integration.places import running_place
 from tests.integration.processes import Broker, Program, running, running_broker, wait_until
 from tests.postgresql import PostgreSQL
 
-RECORDS: Final = 3000
+RECORDS: Final = 10_000
 PATIENCE_S: Final = 40.0
 
 
