@@ -2,8 +2,8 @@
 
 Whether a body is good is settled in two steps: msgpack builds the map under our limits and refuses
 a key given twice and extension types, msgspec then holds it against the verb's struct.  But nearly
-every body is one that a program of ours wrote, which msgspec alone reads in a third of the time;
-what tells those is that no other bytes could say the same.
+every body without a map inside is one that a program of ours wrote, which msgspec alone reads in a
+third of the time; what tells those is that no other bytes could say the same.
 """
 
 from __future__ import annotations
@@ -87,13 +87,14 @@ def decode_body(body: bytes, expected: type[_B]) -> _B:
     Raises:
         BodyError: it is sealed, no map of string keys, or a field is missing or out of range.
     """
-    decoder, whole = _READERS.get(expected) or _reader(expected)
-    try:
-        found: _B = decoder.decode(body)
-        if body[0] == whole or encode_body(found) == body:
-            return found
-    except (msgspec.DecodeError, BodyError, RecursionError, TypeError, ValueError):
-        pass  # The two steps tell what is wrong with it, if anything is.
+    if not expected.has_maps:  # Of what stands in a map inside, msgspec asks less than we do.
+        decoder, whole = _READERS.get(expected) or _reader(expected)
+        try:
+            found: _B = decoder.decode(body)
+            if body[0] == whole or encode_body(found) == body:
+                return found
+        except (msgspec.DecodeError, BodyError, RecursionError, TypeError, ValueError):
+            pass  # The two steps tell what is wrong with it, if anything is.
     try:
         return msgspec.convert(read_map(body, nested=expected.has_maps), expected)
     except msgspec.ValidationError as error:
@@ -104,11 +105,11 @@ def _reader(expected: type[Body]) -> tuple[msgspec.msgpack.Decoder[Any], int]:
     """Return what reads a body of ours, and the first byte by which alone it shows to be one.
 
     A map of as many keys as must be there, if none is missing, has each of them once and no other.
-    Where a key may be missing, or a field holds maps, there is no such byte but -1, and a body is
-    taken for ours if it is what we would have written: MessagePack has no shorter way to say it.
+    Where a key may be missing there is no such byte but -1, and a body is taken for ours if it is
+    what we would have written: MessagePack has no shorter way to say it.
     """
     fields = msgspec.structs.fields(expected)
-    is_plain = not expected.has_maps and all(field.required for field in fields)
+    is_plain = all(field.required for field in fields)
     reader = msgspec.msgpack.Decoder(expected), FIXMAP | len(fields) if is_plain else -1
     _READERS[expected] = reader
     return reader

@@ -329,3 +329,11 @@ def test_a_body_is_written_as_a_map_of_its_fields_in_their_order(kind: type[Body
     fields |= {name: 0 for name in kind.code_fields if fields[name] == NO_ERROR}
 
     assert encode_body(body) == msgpack.packb(fields, default=msgspec.structs.asdict)
+
+
+@pytest.mark.parametrize("inner", [{1: 2}, [{1: 2}], {b"x": 2}])
+def test_a_map_inside_whose_keys_are_no_strings_is_refused(inner: object) -> None:
+    body = msgpack.packb({**COMPLETE, "attributes": {"a": inner}})
+
+    with pytest.raises(BodyError):
+        decode_body(body, bodies.Complete)
