@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from pathlib import Path
-from typing import Final
 
 import pytest
 
@@ -16,37 +14,9 @@ from tests.chaos.cluster import Size
 from tests.chaos.faults import BRISK, SINGLE, Kind
 from tests.chaos.report import report
 from tests.chaos.run import Outcome, run
-from tests.integration.processes import PROJECT
+from tests.chaos.sabotage import SABOTAGE, copy_of_the_programs
 
 pytestmark = pytest.mark.timeout(180)
-
-PACKAGES: Final = ("auth_workers", "broker", "dialgate", "port_agents")
-
-Patch = tuple[str, str, str]
-"""A file, what stands there, and what stands there in the sabotaged copy."""
-
-SABOTAGE: Final[dict[str, list[Patch]]] = {
-    # Hands callers over whatever the verdict is.
-    "agent-1": [
-        ("port_agents/line_call.py", "if verdict.msg_id == SUCCESS or", "if True or"),
-        ("port_agents/dialog.py", "verdict is not None and verdict.msg_id == SUCCESS", "True"),
-        ("port_agents/line_call.py", "not handed_over or dialog.verdict", "dialog.verdict"),
-    ],
-    # Forgets the calls that are over.
-    "agent-2": [("port_agents/line.py", 'actions.append(Record("stop", replace(call)))', "pass")],
-    # Answers one call a port, and says that it is idle.
-    "agent-3": [
-        (
-            "port_agents/line.py",
-            "self.modem.may_answer = is_free and",
-            "self.modem.may_answer = is_free and not self._last_disconnect and",
-        )
-    ],
-    # Takes every password for right.
-    "worker-2": [
-        ("auth_workers/authenticators/local.py", "return user if matches else None", "return user")
-    ],
-}
 
 
 async def test_chaos_breaks_no_rule(tmp_path: Path) -> None:
@@ -108,14 +78,3 @@ def test_nothing_is_found_where_nothing_is_wrong(sabotaged: Outcome) -> None:
 
 def is_of(violation: Violation, rule: Rule, site: str) -> bool:
     return violation.rule is rule and f"{site}/" in violation.what
-
-
-def copy_of_the_programs(directory: Path, patches: list[Patch]) -> Path:
-    for package in PACKAGES:
-        shutil.copytree(PROJECT / package, directory / package)
-    for name, right, wrong in patches:
-        file = directory / name
-        text = file.read_text()
-        assert text.count(right) == 1, f"{name} has no single {right!r}"
-        file.write_text(text.replace(right, wrong))
-    return directory
