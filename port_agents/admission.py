@@ -20,12 +20,17 @@ from port_agents.call import Call, Disconnect
 from port_agents.dialog_actions import Verdict
 from port_agents.line_actions import Admission, LineSettings, ServiceLimits
 
-__all__ = ["LAST_WORD_BYTES_MAX", "Stay", "admit", "is_same_user", "last_word"]
+__all__ = ["GOODBYES", "LAST_WORD_BYTES_MAX", "Stay", "admit", "is_same_user", "last_word"]
 
 LAST_WORD_BYTES_MAX: Final = 512
 """Longest last word, so that it leaves before the hang-up at 2400 bit/s."""
 
 _NO_DECISION: Final = "Authentication is not available, try again later"
+GOODBYES: Final[Mapping[Disconnect, bytes]] = {
+    Disconnect.SESSION_TIMEOUT: b"Disconnected: the session time is over\r\n",
+    Disconnect.IDLE_TIMEOUT: b"Disconnected: idle for too long\r\n",
+}
+"""What a caller is told who has reached a limit of his stay."""
 
 
 def admit(settings: LineSettings, call: Call, verdict: Verdict) -> tuple[str, Admission]:
@@ -136,6 +141,6 @@ def _shorter(configured_s: int, verdict: Verdict, attribute: str) -> int:
 
 
 def _line(text: str) -> bytes:
-    """Return `text` as the terminal wants it: on a line of its own, CR LF at each line's end."""
+    """Return `text` as the terminal wants it, with CR LF at each line's end."""
     body = "\r\n".join(text.splitlines()).encode()[:LAST_WORD_BYTES_MAX]
-    return b"\r\n" + body + b"\r\n" if body else b""
+    return body + b"\r\n" if body else b""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from dialgate.codes import Code, Raserror
-from port_agents.admission import is_same_user
+from port_agents.admission import GOODBYES, is_same_user
 from port_agents.call import Disconnect, Passed
 from port_agents.counters import Again, AgentCounters
 from port_agents.dialog_actions import Route
@@ -27,6 +27,7 @@ from port_agents.line_actions import (
     LineSettings,
     LineState,
     Record,
+    ServiceLimits,
 )
 from port_agents.line_call import LineCall, Stage
 from port_agents.modem_actions import ModemLines, ModemState
@@ -165,7 +166,7 @@ class Line(LineCall):
         actions: list[Action] = []
         if self.stage is Stage.ONLINE:
             reason = Disconnect.SERVICE_FAILED if failure else Disconnect.SERVICE_ENDED
-            word = b"\r\nThe service is not available, try again later\r\n" if failure else b""
+            word = b"The service is not available, try again later\r\n" if failure else b""
             actions = self._last_word(reason, word, now)
         return self._settled(actions, now)
 
@@ -250,8 +251,7 @@ class Line(LineCall):
         if self.dialog is not None:
             actions += self._from_dialog(self.dialog.tick(now), now)
         if self._stay is not None and (limit := self._stay.over(now)) is not None:
-            actions += self._cut(limit, _CUT, now)
-            actions += self._from_modem(self.modem.hang_up(now), now)
+            actions += self._overstayed(limit, now)
         if self._stay is not None and self._stay.take_interim(now):
             actions.append(self._interim())
         if now >= self._silent_at:
@@ -260,6 +260,15 @@ class Line(LineCall):
         if now >= self._hang_up_at:
             actions += self._hang_up(now)
         return self._settled(actions, now)
+
+    def _overstayed(self, limit: Disconnect, now: float) -> list[Action]:
+        """End the stay of a caller who has reached a limit, and tell him if he is one who reads."""
+        assert self.call is not None, "only a caller stays"
+        service = self.settings.services.get(self.call.service, ServiceLimits())
+        if service.is_direct or service.is_raw:
+            actions = self._cut(limit, _CUT, now)
+            return actions + self._from_modem(self.modem.hang_up(now), now)
+        return self._stop_service() + self._last_word(limit, GOODBYES[limit], now, _CUT)
 
     def _interim(self) -> Record:
         """Return a record of how the stay goes on; a direct service's bytes come with the stop."""

@@ -61,6 +61,8 @@ class ServiceLimits:
     idle_timeout_s: int = 0
     is_direct: bool = False
     """It has the device itself: the line doesn't see whether it is idle."""
+    is_raw: bool = False
+    """Its callers are programs, as PPP's are, that can't read what people are told."""
 
 
 @dataclass(frozen=True, slots=True)

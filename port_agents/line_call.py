@@ -5,7 +5,7 @@ begins, and what a verdict means for the line.  `port_agents.line` builds the po
 
 ```
   stage NONE --Connected--> LOGIN --success, END answered--> ONLINE
-    ^                         | other verdict                  | service ended
+    ^                         | other verdict                  | service ended, or his time is over
     |                         v                                v
     |                      LAST_WORD <-------------------------+
     |                         | drained, or last_word_timeout_s
@@ -106,6 +106,10 @@ class LineCall:
         """The limits of the service's caller."""
         self._has_service = False
         """Whether a service was started and has not ended."""
+        self._is_stopping = False
+        """Whether it was told to end."""
+        self._is_at_line_start = False
+        """Whether what is written next begins a line of the caller's screen."""
         self._attempt = 0
         """Of the dialog, as far as it was noted."""
         self._is_undrained = False
@@ -198,6 +202,7 @@ class LineCall:
         call.connect_text = connected.connect_text
         self._note(now, Happening.CONNECTED, call.connect_text)
         self._attempt = 0
+        self._is_at_line_start = False
         self.stage = Stage.LOGIN
         # What an earlier caller typed is no answer of this one.
         self.terminal.reset()
@@ -316,6 +321,7 @@ class LineCall:
         call.note(now, Happening.HANDED_OVER, name)
         self.stage = Stage.ONLINE
         self._has_service = True
+        self._is_stopping = False
         self._stay = Stay(
             admission.session_timeout_s, admission.idle_timeout_s, now, self.settings.interim_s
         )
@@ -330,8 +336,15 @@ class LineCall:
         self.stage = Stage.LAST_WORD
         self._stay = None
         self._hang_up_at = now + self.settings.last_word_timeout_s
-        actions = self._write(word)
+        actions = self._write(word if self._is_at_line_start or not word else b"\r\n" + word)
         return actions if self._is_undrained else self._hang_up(now)
+
+    def _stop_service(self) -> list[Action]:
+        """Tell the service to end; once, or the end itself would be broken off."""
+        if not self._has_service or self._is_stopping:
+            return []
+        self._is_stopping = True
+        return [StopService()]
 
     def _hang_up(self, now: float) -> list[Action]:
         self._over(now)
@@ -343,7 +356,7 @@ class LineCall:
             return []
         self.call.blame(reason, code)
         self._over(now)
-        actions: list[Action] = [StopService()] if self._has_service else []
+        actions = self._stop_service()
         if self.dialog is not None:
             actions += self._from_dialog(self.dialog.end(code, now), now)
         return actions
@@ -370,6 +383,7 @@ class LineCall:
         if not data:
             return []
         self._is_undrained = True
+        self._is_at_line_start = data.endswith(b"\n")
         if self.call is not None:
             self.call.count(bytes_out=len(data))
         return [WriteLine(data)]

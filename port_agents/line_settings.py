@@ -24,7 +24,10 @@ def line_settings(settings: Settings, port: PortSettings) -> LineSettings:
         service=port.service,
         services={
             name: ServiceLimits(
-                service.session_timeout_s, service.idle_timeout_s, is_direct=service.direct
+                service.session_timeout_s,
+                service.idle_timeout_s,
+                is_direct=service.direct,
+                is_raw=service.raw,
             )
             for name, service in settings.services.items()
         },

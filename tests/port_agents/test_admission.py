@@ -15,7 +15,7 @@ from port_agents.dialog_actions import Verdict
 from tests.port_agents.line_bench import SETTINGS
 
 TIMED_OUT = Winerror.ERROR_TIMEOUT.code
-NOT_AVAILABLE = b"\r\nAuthentication is not available, try again later\r\n"
+NOT_AVAILABLE = b"Authentication is not available, try again later\r\n"
 
 
 def refused(**attributes: Any) -> Verdict:
@@ -25,11 +25,11 @@ def refused(**attributes: Any) -> Verdict:
 @pytest.mark.parametrize(
     ("message", "word"),
     [
-        ("no", b"\r\nno\r\n"),
-        ("one\ntwo\r\nthree", b"\r\none\r\ntwo\r\nthree\r\n"),
+        ("no", b"no\r\n"),
+        ("one\ntwo\r\nthree", b"one\r\ntwo\r\nthree\r\n"),
         ("", b""),
         (7, b""),
-        ("x" * 9999, b"\r\n" + b"x" * LAST_WORD_BYTES_MAX + b"\r\n"),
+        ("x" * 9999, b"x" * LAST_WORD_BYTES_MAX + b"\r\n"),
     ],
 )
 def test_the_last_word_is_the_verdicts_message_in_lines_and_bounded(
@@ -46,7 +46,7 @@ def test_an_error_says_a_neutral_line_unless_the_verdict_has_one() -> None:
     assert last_word(Verdict(ERROR, TIMED_OUT)) == (Disconnect.UNDECIDED, NOT_AVAILABLE)
     assert last_word(Verdict(ERROR, TIMED_OUT, attributes={"message": "later"})) == (
         Disconnect.UNDECIDED,
-        b"\r\nlater\r\n",
+        b"later\r\n",
     )
 
 

@@ -138,6 +138,15 @@ def test_a_refused_caller_hears_the_last_word_and_is_hung_up_on() -> None:
     ]
 
 
+def test_the_last_word_follows_an_answer_on_the_next_line() -> None:
+    bench = called()
+    bench.ask(prompt=b"Password: ", echo="off")
+    bench.type(b"wrong\r")
+    bench.refuse_user(message="Login incorrect")
+
+    assert bench.screen == b"Password: \r\nLogin incorrect\r\n"
+
+
 def test_an_undecided_caller_hears_a_neutral_line() -> None:
     """R4, T8: nobody could decide, which is no refusal of the user."""
     bench = called()
@@ -440,6 +449,7 @@ def test_the_session_limit_ends_the_call_however_busy() -> None:
     bench.wait(1)
 
     assert bench.take() == ["stop", "hanging-up session-timeout"]
+    assert bench.screen.endswith(b"y\r\nDisconnected: the session time is over\r\n")
     bench.service_ends()
     assert bench.take() == ["record stop session-timeout"]
 
@@ -473,6 +483,34 @@ def test_the_idle_limit_runs_from_the_last_byte_of_either_side(side: str) -> Non
     bench.wait(1)
 
     assert bench.take() == ["stop", "hanging-up idle-timeout"]
+    assert bench.screen.endswith(b"\r\nDisconnected: idle for too long\r\n")
+
+
+@pytest.mark.parametrize("limits", [{"is_raw": True}, {"is_direct": True}])
+def test_who_reads_no_text_is_hung_up_on_at_his_limit_without_a_word(
+    limits: dict[str, bool],
+) -> None:
+    services = {"console": ServiceLimits(session_timeout_s=10, **limits)}
+    bench = online(replace(SETTINGS, services=services))
+    bench.wait(10)
+
+    assert bench.take()[-2:] == ["stop", "hanging-up session-timeout"]
+    assert bench.screen == b""
+
+
+def test_a_caller_who_hangs_up_while_he_is_told_of_his_limit_ends_nothing_twice() -> None:
+    bench = online(session_timeout_s=10)
+    bench.drains = False
+    bench.wait(10)
+    assert bench.far.is_online
+    bench.hang_up()
+    bench.service_ends()
+
+    assert bench.take() == [
+        "stop",
+        "hanging-up session-timeout",
+        "record stop session-timeout",
+    ]
 
 
 def test_what_the_service_says_last_leaves_before_the_hang_up() -> None:
