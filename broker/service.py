@@ -29,6 +29,7 @@ from broker.limits import BrokerLimits
 from broker.metrics import BrokerCollector
 from broker.server import Gate, Server
 from broker.view import View
+from dialgate.errors import StateError, StateMismatch
 from dialgate.histogram import Histogram
 from dialgate.http import build_app
 from dialgate.http import serve as serve_http
@@ -37,6 +38,7 @@ from dialgate.lifecycle import main as run_program
 from dialgate.loop_lag import LAG_BOUNDS_S, watch_lag
 from dialgate.settings import BrokerSettings, Settings, parse_endpoint, require
 from dialgate.sockets import require_libzmq
+from dialgate.state import open_state
 from dialgate.telemetry import new_registry
 from dialgate.wire.verbs import Role
 
@@ -58,10 +60,12 @@ async def serve(settings: Settings, life: Life) -> None:
     """Serve until `life` is to stop, then drain.
 
     Raises:
-        DialgateError: keys can't be used, or an address can't be listened on.
+        DialgateError: keys can't be used, an address can't be listened on, or the state is
+            another program's or version's.
     """
     require_libzmq()
     broker = require(settings, "broker")
+    await _look_at_state(settings.cluster.state)
     async with (
         _server(broker, Path(settings.cluster.keys)) as server,
         aclosing(Ledger(settings.cluster.state, server.recorded)) as ledger,
@@ -104,6 +108,23 @@ async def serve(settings: Settings, life: Life) -> None:
                 await _drain(server, view, departure.serve_s)
             for task in tasks:
                 task.cancel()
+
+
+async def _look_at_state(url: str) -> None:
+    """Refuse a state that will never take records.
+
+    One that can't be asked now is no reason not to serve callers: the ledger goes on trying.
+
+    Raises:
+        StateMismatch: it is another program's, or of another version.
+    """
+    try:
+        engine = await open_state(url)
+    except StateMismatch:
+        raise
+    except StateError:
+        return  # The ledger says why.
+    await engine.dispose()
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ a URL's password is in no text made here.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from dialgate.errors import StateError
+from dialgate.errors import StateError, StateMismatch
 
 __all__ = ["AUTOCOMMIT", "BUSY_S", "make_engine", "parse_url", "place_of", "told_as_state_error"]
 
@@ -88,7 +89,9 @@ def told_as_state_error(url: URL) -> Iterator[None]:
         original = getattr(error, "orig", None) or error
         # The adapter's text begins with the name of the driver's class.
         reason = _first_line(original.__cause__ or original)
-        raise StateError(f"{place_of(url)}: the state can't be used: {reason}") from error
+        is_none = getattr(original, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB
+        kind = StateMismatch if is_none else StateError
+        raise kind(f"{place_of(url)}: the state can't be used: {reason}") from error
     except OSError as error:
         reason = _first_line(error)
         raise StateError(f"{place_of(url)}: the state can't be reached: {reason}") from error

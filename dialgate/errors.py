@@ -5,6 +5,7 @@
     ├── ConfigError                the configuration file: every fault at once
     ├── KeyFileError               a key file is missing, unreadable or too open
     ├── StateError                 the cluster's SQL state
+    │   └── StateMismatch          it is another program's, of another version, or no database
     ├── CopyError                  a copy of users that is not to be believed
     ├── ListenError                an address can't be listened on
     ├── BackendUnavailable         who should decide can't be asked: ERROR, never FAILURE
@@ -34,6 +35,7 @@ __all__ = [
     "ListenError",
     "ProtocolError",
     "StateError",
+    "StateMismatch",
     "UsageError",
 ]
 
@@ -95,6 +97,10 @@ class KeyFileError(DialgateError):
 
 class StateError(DialgateError):
     """The cluster's SQL state can't be opened, or holds something else than was asked for."""
+
+
+class StateMismatch(StateError):
+    """What is named as the state is not this version's, so that no wait mends it."""
 
 
 class CopyError(DialgateError):

@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialgate.database import AUTOCOMMIT, make_engine, parse_url, place_of, told_as_state_error
-from dialgate.errors import StateError
+from dialgate.errors import StateError, StateMismatch
 from dialgate.tables import BASELINE, META, SCHEMA, SECRETS, VERSION_TABLE
 
 __all__ = [
@@ -56,7 +56,8 @@ async def open_state(url: str) -> AsyncEngine:
             `postgresql://user@host/database`.
 
     Raises:
-        StateError: it can't be opened, belongs to another program, or is of another version.
+        StateMismatch: it belongs to another program, or is of another version.
+        StateError: it can't be opened.
     """
     parsed = parse_url(url)
     if _is_missing_file(parsed):
@@ -202,7 +203,7 @@ async def _prepare(engine: AsyncEngine) -> None:
         if not revision:
             await _migrate(connection)
         elif revision != SCHEMA:
-            raise StateError(
+            raise StateMismatch(
                 f"{place}: has schema {revision}, and this dialgate needs {SCHEMA}: "
                 "run `dialgate state upgrade`"
             )
@@ -223,7 +224,7 @@ def _revision(connection: Connection, place: str) -> str:
     """Return which revision the database's tables have, "" if there are none.
 
     Raises:
-        StateError: they are another program's, or a newer dialgate's.
+        StateMismatch: they are another program's, or a newer dialgate's.
     """
     inspector = inspect(connection)
     tables = inspector.get_table_names()
@@ -235,12 +236,12 @@ def _revision(connection: Connection, place: str) -> str:
         if columns == {"key", "value"}:
             meta = {row.key: row.value for row in connection.execute(select(META))}
     if meta.get("product") != "dialgate":
-        raise StateError(f"{place}: belongs to another program: name another database")
+        raise StateMismatch(f"{place}: belongs to another program: name another database")
     if _VERSION.name not in tables:
         return BASELINE
     revision = str(connection.execute(select(_VERSION.c.version_num)).scalar_one())
     if revision > SCHEMA:
-        raise StateError(
+        raise StateMismatch(
             f"{place}: has schema {revision}, and this dialgate knows {SCHEMA}: "
             "run the newer dialgate, or name another database"
         )

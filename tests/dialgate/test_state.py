@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialgate.errors import StateError
+from dialgate.errors import StateError, StateMismatch
 from dialgate.passwords import Argon2
 from dialgate.state import (
     check_state,
@@ -104,7 +104,7 @@ async def test_another_programs_database_is_refused_and_left_as_it_is(file: Path
         foreign.commit()
     before = file.read_bytes()
 
-    with pytest.raises(StateError, match="belongs to another program"):
+    with pytest.raises(StateMismatch, match="belongs to another program"):
         await open_state(f"sqlite:///{file}")
 
     assert file.read_bytes() == before
@@ -113,7 +113,7 @@ async def test_another_programs_database_is_refused_and_left_as_it_is(file: Path
 async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(file: Path) -> None:
     file.write_bytes(b"minutes of the meeting\n" * 100)
 
-    with pytest.raises(StateError, match="not a database") as caught:
+    with pytest.raises(StateMismatch, match="not a database") as caught:
         await open_state(f"sqlite:///{file}")
 
     assert "\n" not in str(caught.value)
@@ -123,7 +123,7 @@ async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(file: Pat
 async def test_a_newer_state_is_refused(state: AsyncEngine, file: Path) -> None:
     await set_revision(state, "9999")
 
-    with pytest.raises(StateError, match=f"has schema 9999, and this dialgate knows {SCHEMA}"):
+    with pytest.raises(StateMismatch, match=f"has schema 9999, and this dialgate knows {SCHEMA}"):
         await open_state(f"sqlite:///{file}")
     with pytest.raises(StateError, match=f"has schema 9999, and this dialgate knows {SCHEMA}"):
         await upgrade_state(f"sqlite:///{file}")
@@ -132,7 +132,7 @@ async def test_a_newer_state_is_refused(state: AsyncEngine, file: Path) -> None:
 async def test_an_older_state_is_refused_with_what_mends_it(state: AsyncEngine, file: Path) -> None:
     await set_revision(state, "0000")
 
-    with pytest.raises(StateError, match=r"has schema 0000.*: run `dialgate state upgrade`"):
+    with pytest.raises(StateMismatch, match=r"has schema 0000.*: run `dialgate state upgrade`"):
         await open_state(f"sqlite:///{file}")
 
 
