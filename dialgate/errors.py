@@ -92,7 +92,17 @@ class ConfigError(DialgateError):
 
 
 class KeyFileError(DialgateError):
-    """A key file that can't be used: the text names the file and the command that mends it."""
+    """A key file that can't be used: the text names the file and the command that mends it.
+
+    Args:
+        what: the file, and what is wrong with it.
+        act: arguments of `dialgate keys` that make what is missing; empty: that mends nothing.
+    """
+
+    def __init__(self, what: str, act: str = "") -> None:
+        super().__init__(f"{what}: make it with: dialgate keys {act}" if act else what)
+        self.what = what
+        self.act = act
 
 
 class StateError(DialgateError):

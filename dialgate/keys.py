@@ -58,7 +58,6 @@ Z85_CHARS: Final = 40
 FILE_BYTES_MAX: Final = 64 * 1024
 _SYNC_SECRET: Final = "state-sync.secret"  # noqa: S105 - a file's name
 _SYNC_KEY: Final = "state-sync.key"
-_SYNC_MEND: Final = "make it with: dialgate keys sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def load_secret(directory: Path | str, role: Role, name: str) -> KeyPair:
         KeyFileError: its file is missing, unfit, or open to others.
     """
     file, _ = _files(Path(directory), role, name)
-    text = _read_private(file, f"make it with: dialgate keys new {role} {name}")
+    text = _read_private(file, f"new {role} {name}")
     secret = text.strip().encode()
     unfit = KeyFileError(f"{file}: is no CURVE secret key (40 characters of Z85)")
     if len(secret) != Z85_CHARS:
@@ -182,7 +181,7 @@ def load_pool_key(file: Path | str) -> bytes:
     Raises:
         KeyFileError: the file is missing, unfit, or open to others.
     """
-    text = _read_private(Path(file), "make it with: dialgate keys init")
+    text = _read_private(Path(file), "init")
     return _bytes_of(text, f"{file}: is no pool key")
 
 
@@ -208,7 +207,7 @@ def load_sync_secret(directory: Path | str) -> SigningKey:
         KeyFileError: its file is missing, unfit, or open to others.
     """
     file = Path(directory) / _SYNC_SECRET
-    return SigningKey(_bytes_of(_read_private(file, _SYNC_MEND), f"{file}: is no signing key"))
+    return SigningKey(_bytes_of(_read_private(file, "sync"), f"{file}: is no signing key"))
 
 
 def load_sync_key(directory: Path | str) -> VerifyKey:
@@ -241,9 +240,7 @@ def load_directory(
         if not place.is_dir():
             raise FileNotFoundError(2, "No such directory")
     except OSError as error:
-        raise KeyFileError(
-            f"{place}: can't be read ({error.strerror}): make it with: dialgate keys init"
-        ) from None
+        raise KeyFileError(f"{place}: can't be read ({error.strerror})", "init") from None
     for file in files:
         try:
             _add_right(rights, file)
@@ -309,26 +306,24 @@ def _write_new(file: Path, text: str, mode: int) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except FileNotFoundError:
-        raise KeyFileError(
-            f"{file.parent}: does not exist: make it with: dialgate keys init"
-        ) from None
+        raise KeyFileError(f"{file.parent}: does not exist", "init") from None
     except OSError as error:
         raise KeyFileError(f"{file}: can't be written ({error.strerror})") from None
 
 
-def _read(file: Path, mend: str = "") -> str:
+def _read(file: Path, mend: str = "", act: str = "") -> str:
     try:
         with file.open(encoding="ascii") as stream:
             return stream.read(FILE_BYTES_MAX)
     except OSError as error:
         reason = f"{file}: can't be read ({error.strerror})"
-        raise KeyFileError(f"{reason}: {mend}" if mend else reason) from None
+        raise KeyFileError(f"{reason}: {mend}" if mend else reason, act) from None
     except UnicodeDecodeError:
         raise KeyFileError(f"{file}: is no key file") from None
 
 
-def _read_private(file: Path, mend: str) -> str:
-    text = _read(file, mend)
+def _read_private(file: Path, act: str) -> str:
+    text = _read(file, act=act)
     if file.stat().st_mode & 0o077:
         raise KeyFileError(f"{file}: is open to others: chmod 600 {file}")
     return text

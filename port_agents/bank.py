@@ -30,6 +30,7 @@ __all__ = ["Bank", "main", "parse_calling", "parse_dial", "parse_lines", "raise_
 
 LINES_MAX: Final = 1024
 """Most lines of one bank."""
+_BASE_PORT_MAX: Final = 65_535 - LINES_MAX
 CALLING_MAX: Final = 64
 """Most modems that dial: each looks every 50 ms whether a program has come."""
 DESCRIPTORS_PER_LINE: Final = 4
@@ -114,11 +115,14 @@ def parse_dial(text: str) -> tuple[str, int]:
     """Return host and base port of `text`, as `127.0.0.1:2300` or `[::1]:2300`.
 
     Raises:
-        argparse.ArgumentTypeError: it is neither.
+        argparse.ArgumentTypeError: it is neither, or the lines' ports would pass 65535.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65_536 - LINES_MAX:
+    if not colon or not host or not port.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, as 127.0.0.1:2300")
+    if not 0 < int(port) <= _BASE_PORT_MAX:
+        what = f"{text!r} leaves no room for PORT + k: write a port from 1 to {_BASE_PORT_MAX}"
+        raise argparse.ArgumentTypeError(what)
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

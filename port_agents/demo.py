@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from shutil import which
 from typing import Final
 
 import aiohttp
@@ -109,8 +110,13 @@ async def _run(options: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    with suppress(asyncio.CancelledError):
-        await task
+    try:
+        with suppress(asyncio.CancelledError):
+            await task
+    except ExceptionGroup as group:
+        if group.split(BrokenPipeError)[1] is not None:
+            raise
+        raise BrokenPipeError from None  # `dialgate` knows what to make of it.
     return 0
 
 
@@ -174,9 +180,9 @@ class Demo:
                 self._greet(cluster, dials)
                 await self._go_on(Observer(http, cluster.broker_http, self._tell), dials)
             finally:
-                if self._outcomes:
-                    sys.stdout.write(f"{sum_up(self._outcomes)}\n")
                 await self._programs.stop()
+                if self._outcomes and not self._has_table:
+                    sys.stdout.write(f"{sum_up(self._outcomes)}\n")
 
     async def _go_on(self, observer: Observer, dials: Sequence[tuple[str, int]]) -> None:
         """Let callers call and show what becomes of it, for as long as was asked for."""
@@ -211,13 +217,18 @@ class Demo:
             f"  dial     nc {host} {first}   (to {last})\n"
             f"{modem if self._options.calling else ''}"
             f"{_listed(self._users)}"
-            f"  look     dialgate ports --config {cluster.config}\n"
+            f"  look     {_dialgate()} ports --config {cluster.config}\n"
             f"           http://{cluster.broker_http}/metrics\n"
             f"  logs     {directory}/*.log\n"
             "  try      kill -9 a worker in the middle of a login: the caller is asked again\n"
             "  end      Ctrl-C\n\n"
         )
         sys.stdout.flush()
+
+
+def _dialgate() -> str:
+    """Return what to type for `dialgate`, which `./dev run` has in .venv and nowhere else."""
+    return "dialgate" if which("dialgate") else str(Path(sys.executable).with_name("dialgate"))
 
 
 def _listed(users: Sequence[User]) -> str:

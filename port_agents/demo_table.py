@@ -83,7 +83,8 @@ class Observer:
     ) -> None:
         self.rows: dict[str, Row] = {}
         """By hport."""
-        self.is_broker_there = False
+        self.is_broker_there = True
+        """Whether it answered when it was asked last; it is asked once it is ready."""
         self._http = http
         self._url = f"http://{address}/events"
         self._tell = tell
@@ -128,7 +129,7 @@ async def show_table(
     programs: Sequence[Program],
     outcomes: Counter[Outcome],
 ) -> None:
-    """Show all ports until cancelled.
+    """Show all ports until cancelled, from when the broker has told of them.
 
     Args:
         observer: follows the broker meanwhile.
@@ -138,7 +139,8 @@ async def show_table(
     """
     with Live(auto_refresh=False) as live:
         while True:
-            live.update(_picture(observer, dials, programs, outcomes), refresh=True)
+            if observer.rows or not observer.is_broker_there:
+                live.update(_picture(observer, dials, programs, outcomes), refresh=True)
             await asyncio.sleep(POLL_S)
 
 

@@ -25,7 +25,13 @@ def run(_command: str, arguments: Sequence[str]) -> int:
         examples=["dialgate check /etc/dialgate/dialgate.toml && systemctl restart dialgate-node"],
         exit_status="0  no fault\n1  at least one fault\n2  wrong usage",
     )
-    parser.add_argument("file", nargs="?", default=DEFAULT_CONFIG, metavar="FILE")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help="the configuration file (default: %(default)s)",
+    )
     file = parser.parse_args(arguments).file
     faults, warnings = inspect(file)
     for fault in faults:

@@ -88,8 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     sync = acts.add_parser("sync", help="make the pair that signs copies of users for sites")
     for each in (init, new, sync, listing):
         place = each.add_mutually_exclusive_group()
-        place.add_argument("--config", metavar="FILE", help="take the directory from this file")
-        place.add_argument("--directory", metavar="DIR", help="the directory of the keys")
+        place.add_argument(
+            "--config",
+            metavar="FILE",
+            help=f"take the directory from this file (default: {DEFAULT_CONFIG}, if it is there)",
+        )
+        place.add_argument(
+            "--directory",
+            metavar="DIR",
+            help=f"the directory of the keys (default: {ClusterSettings().keys})",
+        )
     return parser
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 
 from dialgate.errors import ConfigError, Fault
+from dialgate.manual import DEFAULT_CONFIG
 from dialgate.settings.authenticators import Problem
 from dialgate.settings.locator import Path
 from dialgate.text import printable
@@ -52,6 +54,11 @@ class Findings:
             return
         for key, what, mend, warning in problems:
             (self.warning if warning else self.fault)((*path, key), what, mend)
+
+    def command(self, command: str) -> str:
+        """Return a command line of dialgate's that reads this very file."""
+        is_usual = self._file == DEFAULT_CONFIG
+        return command if is_usual else f"{command} --config {shlex.quote(self._file)}"
 
     @property
     def faults(self) -> list[Fault]:

@@ -155,5 +155,6 @@ def _key(load: Callable[[], T], path: Path, findings: Findings) -> T | None:
     try:
         return load()
     except KeyFileError as error:
-        findings.fault(path, str(error), "")
+        command = findings.command(f"dialgate keys {error.act}")
+        findings.fault(path, error.what, f"make it with: {command}" if error.act else "")
         return None

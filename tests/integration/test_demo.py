@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import termios
 from collections.abc import Iterator
@@ -262,6 +263,40 @@ def test_on_a_terminal_it_shows_a_table(tmp_path: Path) -> None:
     assert program.wait(5.0) == 0
     assert f"127.0.0.1 {base_port + PORTS}" in shown.decode()
     assert "worker-2" in shown.decode()
+    assert "does not answer" not in shown.decode()
+
+
+def test_a_reader_who_has_seen_enough_ends_it(tmp_path: Path) -> None:
+    """As `./dev run | head` does."""
+    base_port = free_ports(1) - 1
+    program = subprocess.Popen(
+        [*DIALGATE, "demo", "--ports", "1", "--dial", f"127.0.0.1:{base_port}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    assert program.stdout is not None
+    while b"Ctrl-C" not in program.stdout.readline():
+        assert program.poll() is None
+    program.stdout.close()
+
+    with socket.create_connection(("127.0.0.1", base_port + 1)):
+        _, said = program.communicate(timeout=START_S)
+
+    assert (program.returncode, said) == (0, b"")
+    assert processes_of(tmp_path) == []
+
+
+def test_what_to_type_is_found_where_dialgate_is_not_on_the_path(demo: Demo) -> None:
+    typed = re.search(r"  look     (\S+) ports --config (\S+)\n", demo.output)
+    assert typed is not None
+    done = subprocess.run(
+        [typed[1], "ports", "--config", typed[2]], capture_output=True, check=False, timeout=START_S
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_taken_ports_are_told_in_one_line(demo: Demo) -> None:

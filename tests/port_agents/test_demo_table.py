@@ -95,6 +95,7 @@ async def test_the_table_shows_ports_programs_and_callers(
 ) -> None:
     now = asyncio.get_running_loop().time()
     observer.rows["demo/1"] = Row("demo/1", "authenticating", "", now - 7, "worker-2", 2)
+    observer.is_broker_there = False
     program = Program("broker", "broker", tmp_path / "c.toml", "127.0.0.1:1")
     console = Console(width=100, record=True, file=io.StringIO())
 

@@ -9,7 +9,9 @@ import pytest
 
 from dialgate import keys
 from dialgate.errors import ConfigError
+from dialgate.manual import DEFAULT_CONFIG
 from dialgate.settings import inspect, load
+from dialgate.settings.findings import Findings
 from tests.dialgate.sample import altered, write
 
 
@@ -127,24 +129,29 @@ def test_keys_that_are_missing_are_named_with_the_command_that_makes_them(
     assert faults_of(file, "broker", "worker", "agent") == [
         (
             f"4: cluster.keys: {tmp_path}/keys: can't be read (No such directory): "
-            "make it with: dialgate keys init"
+            f"make it with: dialgate keys init --config {file}"
         ),
         (
             f"6: broker.name: {tmp_path}/keys/broker-broker-1.secret: "
             "can't be read (No such file or directory): "
-            "make it with: dialgate keys new broker broker-1"
+            f"make it with: dialgate keys new broker broker-1 --config {file}"
         ),
         (
             f"11: worker.name: {tmp_path}/keys/worker-worker-1.secret: "
             "can't be read (No such file or directory): "
-            "make it with: dialgate keys new worker worker-1"
+            f"make it with: dialgate keys new worker worker-1 --config {file}"
         ),
         (
             f"16: agent.name: {tmp_path}/keys/agent-oslo-1.secret: "
             "can't be read (No such file or directory): "
-            "make it with: dialgate keys new agent oslo-1"
+            f"make it with: dialgate keys new agent oslo-1 --config {file}"
         ),
     ]
+
+
+def test_the_command_that_makes_keys_names_no_file_where_it_reads_that_one_anyway() -> None:
+    assert Findings(DEFAULT_CONFIG, {}).command("dialgate x") == "dialgate x"
+    assert Findings("a b.toml", {}).command("dialgate x") == "dialgate x --config 'a b.toml'"
 
 
 def made_keys(directory: Path, *brokers: str) -> None:
