@@ -157,8 +157,12 @@ class Child:
                 await self._end_now(self._process)
 
     async def _end_now(self, process: asyncio.subprocess.Process) -> None:
-        """Stop `process` as a second SIGTERM would; two of the same kind may arrive as one."""
-        self._signal(signal.SIGTERM)
+        """Stop `process` as a second SIGTERM would; two of the same kind may arrive as one.
+
+        A third would break off what the second has begun: an agent still hangs up its callers.
+        """
+        if not self._stopping.is_set():
+            self._signal(signal.SIGTERM)
         self._signal(signal.SIGINT)
         try:
             await asyncio.wait_for(process.wait(), STOP_S)

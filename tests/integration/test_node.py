@@ -220,6 +220,40 @@ async def test_a_program_that_falls_silent_is_killed_and_comes_again(
     assert mark.read_text() == "xx"
 
 
+@pytest.mark.parametrize("drains", [True, False], ids=["as it drains", "as it runs"])
+async def test_a_program_that_is_to_stop_at_once_gets_two_signals_in_all(
+    tmp_path: Path, drains: bool
+) -> None:
+    """The third would break off what the second has begun: hanging up, the last records."""
+    mark = tmp_path / "signals"
+    mark.touch()
+    life = Life(Notifier({}))
+    script = (
+        "got = []\n"
+        "def note(number, _frame):\n"
+        f"    got.append(number); open({str(mark)!r}, 'a').write('x')\n"
+        "signal.signal(signal.SIGTERM, note)\n"
+        "signal.signal(signal.SIGINT, note)\n"
+        "tell('READY=1')\n"
+        "while len(got) < 2: time.sleep(0.02)\n"
+        "time.sleep(0.3)\n"
+    )
+    slow = child(tmp_path, script)
+    task = asyncio.create_task(supervise([slow], life))
+    async with asyncio.timeout(START_S):
+        await slow.ready.wait()
+        if drains:
+            life.stopping.set()
+            await asyncio.to_thread(
+                wait_until, lambda: mark.read_text() == "x", mark.read_text, START_S
+            )
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert mark.read_text() == "xx"
+
+
 async def test_a_program_that_cannot_start_takes_the_others_with_it(tmp_path: Path) -> None:
     life = Life(Notifier({}))
     stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsignal.pause()"
