@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     add_config(parser)
     options = parser.parse_args(argv)
     settings = load(options.config)
-    lines = require(settings, "agent").lines
+    lines = require(settings, "agent", options.config).lines
     if unknown := set(options.hports) - {line.hport for line in lines}:
         raise DialgateError(f"no port {', '.join(sorted(unknown))} is in {options.config}")
     faults = 0

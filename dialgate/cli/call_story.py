@@ -60,7 +60,7 @@ def explain(command: str, arguments: Sequence[str]) -> int:
     call = _id(options.call)
     settings = load(options.config)
     if options.spool:
-        records = read_records_of(require(settings, "agent").spool, call)
+        records = read_records_of(require(settings, "agent", options.config).spool, call)
     else:
         records = asyncio.run(_from_state(settings.cluster.state, call))
     if not records:

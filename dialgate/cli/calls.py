@@ -58,7 +58,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     settings = load(options.config)
     wanted = Wanted(options.since, options.user, options.port, min(options.limit, CALLS_MAX))
     if options.spool:
-        calls = _from_spool(require(settings, "agent").spool, wanted)
+        calls = _from_spool(require(settings, "agent", options.config).spool, wanted)
     else:
         calls = asyncio.run(_from_state(settings.cluster.state, wanted))
     if options.output == "csv":

@@ -90,7 +90,7 @@ def connect(config: str) -> Client:
         DialgateError: the file has a fault or names no broker, or the operators' token can't be
             read.
     """
-    broker = require(load(config), "broker")
+    broker = require(load(config), "broker", config)
     address = parse_host_port(broker.http)
     if address.wildcard:
         address = replace(address, host="::1" if ":" in address.host else "127.0.0.1")

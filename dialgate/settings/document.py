@@ -55,21 +55,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 @overload
-def require(settings: Settings, program: Literal["broker"]) -> BrokerSettings: ...
+def require(settings: Settings, program: Literal["broker"], file: str = ...) -> BrokerSettings: ...
 @overload
-def require(settings: Settings, program: Literal["worker"]) -> WorkerSettings: ...
+def require(settings: Settings, program: Literal["worker"], file: str = ...) -> WorkerSettings: ...
 @overload
-def require(settings: Settings, program: Literal["agent"]) -> AgentSettings: ...
+def require(settings: Settings, program: Literal["agent"], file: str = ...) -> AgentSettings: ...
 def require(
-    settings: Settings, program: Program
+    settings: Settings, program: Program, file: str = "the configuration"
 ) -> BrokerSettings | WorkerSettings | AgentSettings:
-    """Return the table of `program`.
+    """Return the table of `program`, which a command asks about that is not that program.
 
     Raises:
-        ConfigError: the file has no such table.
+        ConfigError: `file`, from which the settings are, has no such table.
     """
     table: BrokerSettings | WorkerSettings | AgentSettings | None = getattr(settings, program)
     if table is None:
-        mend = f"add a [{program}] table, or start `dialgate {program}` with another file"
-        raise ConfigError([Fault("the configuration", 0, program, "is missing", mend)])
+        mend = f"name a file that has a [{program}] table with --config"
+        raise ConfigError([Fault(file, 0, program, "is missing", mend)])
     return table

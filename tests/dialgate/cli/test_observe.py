@@ -144,4 +144,6 @@ def test_a_file_that_names_no_broker_is_one_line(
     config = write(tmp_path, "[cluster]\nname = 'north'\n")
 
     assert main(["ports", "--config", str(config)]) == 1
-    assert "broker: is missing: add a [broker] table" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"{config}: broker: is missing: name a file that has a [broker] table with --config\n"
+    )

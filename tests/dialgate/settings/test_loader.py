@@ -61,7 +61,7 @@ def test_a_program_without_its_table_is_told_so(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"dialgate.toml: broker: is missing: add a \[broker\]"):
         load(file, "broker")
-    with pytest.raises(ConfigError, match=r"agent: is missing: add a \[agent\] table"):
+    with pytest.raises(ConfigError, match=r"agent: is missing: name a file that has a \[agent\]"):
         require(load(file), "agent")
 
 
