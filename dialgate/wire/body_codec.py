@@ -1,9 +1,7 @@
 """Bodies to bytes and back, with an error that names the field.
 
-Whether a body is good is settled in two steps: msgpack builds the map under our limits and refuses
-a key given twice and extension types, msgspec then holds it against the verb's struct.  But nearly
-every body without a map inside is one that a program of ours wrote, which msgspec alone reads in a
-third of the time; what tells those is that no other bytes could say the same.
+Reading takes two steps on purpose: msgpack builds the map under our limits and refuses a key given
+twice and extension types, msgspec then holds it against the verb's struct.
 """
 
 from __future__ import annotations
@@ -36,11 +34,6 @@ def _fields_of(struct: msgspec.Struct) -> dict[str, Any]:
 
 _PACKER: Final = msgpack.Packer(default=_fields_of)
 """One for all: making one costs more than packing with it.  The event loop's own."""
-_ENCODER: Final = msgspec.msgpack.Encoder()
-"""Writes what a struct allows, in the same bytes: a third of the time, but it knows types more than
-an authenticator may put into a map."""
-_READERS: Final[dict[type[Body], tuple[msgspec.msgpack.Decoder[Any], int]]] = {}
-"""What `_reader` has made."""
 _B = TypeVar("_B", bound=Body)
 
 
@@ -59,17 +52,13 @@ def encode_body(body: Body) -> bytes:
     Raises:
         BodyError: it is longer than a message may carry.
     """
-    packed: bytes
-    if body.code_fields or body.has_maps:
-        fields = msgspec.structs.asdict(body)
-        for name in body.code_fields:
-            if fields[name][1] == 0:
-                fields[name] = 0
-        if body.has_optional_fields:
-            fields = {name: value for name, value in fields.items() if value is not msgspec.UNSET}
-        packed = _PACKER.pack(fields) if body.has_maps else _ENCODER.encode(fields)
-    else:
-        packed = _ENCODER.encode(body)
+    fields = msgspec.structs.asdict(body)
+    for name in body.code_fields:
+        if fields[name][1] == 0:
+            fields[name] = 0
+    if body.has_optional_fields:
+        fields = {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+    packed: bytes = _PACKER.pack(fields)
     if len(packed) > BODY_BYTES_MAX:
         raise BodyError("", f"longer than {BODY_BYTES_MAX} bytes")
     return packed
@@ -87,32 +76,10 @@ def decode_body(body: bytes, expected: type[_B]) -> _B:
     Raises:
         BodyError: it is sealed, no map of string keys, or a field is missing or out of range.
     """
-    if not expected.has_maps:  # Of what stands in a map inside, msgspec asks less than we do.
-        decoder, whole = _READERS.get(expected) or _reader(expected)
-        try:
-            found: _B = decoder.decode(body)
-            if body[0] == whole or encode_body(found) == body:
-                return found
-        except (msgspec.DecodeError, BodyError, RecursionError, TypeError, ValueError):
-            pass  # The two steps tell what is wrong with it, if anything is.
     try:
         return msgspec.convert(read_map(body, nested=expected.has_maps), expected)
     except msgspec.ValidationError as error:
         raise BodyError(*_name_field(str(error))) from None
-
-
-def _reader(expected: type[Body]) -> tuple[msgspec.msgpack.Decoder[Any], int]:
-    """Return what reads a body of ours, and the first byte by which alone it shows to be one.
-
-    A map of as many keys as must be there, if none is missing, has each of them once and no other.
-    Where a key may be missing there is no such byte but -1, and a body is taken for ours if it is
-    what we would have written: MessagePack has no shorter way to say it.
-    """
-    fields = msgspec.structs.fields(expected)
-    is_plain = all(field.required for field in fields)
-    reader = msgspec.msgpack.Decoder(expected), FIXMAP | len(fields) if is_plain else -1
-    _READERS[expected] = reader
-    return reader
 
 
 def decode_map(body: bytes) -> dict[str, Any]:
