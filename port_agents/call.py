@@ -8,9 +8,11 @@ Invariant: the first disconnect reason stands; nothing here is a caller's answer
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from dialgate.codes import NO_ERROR, Code, Raserror
 from dialgate.enums import direct_members
@@ -126,6 +128,9 @@ class DialogOutcome:
     """Whether it was decided at the site's own broker."""
 
 
+_NOBODY: Final = Caller()
+
+
 class Passed(NamedTuple):
     """Bytes that passed over a line without the agent, under a direct service."""
 
@@ -134,15 +139,14 @@ class Passed(NamedTuple):
     bytes_out: int
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """One call on one port."""
 
     id: bytes
     """16 bytes, in BEGIN, in the service's environment and in every record."""
     rang_at: float
     """First sign of the call: a RING, or on a direct line the connection."""
-    caller: Caller = field(default_factory=Caller)
+    caller: Caller = _NOBODY
     connected_at: float | None = None
     connect_speed: int = 0
     connect_text: str = ""

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from dialgate.codes import Code, Raserror
 from port_agents.admission import GOODBYES, is_same_user

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum, auto
 from typing import Final
+
+from msgspec.structs import replace
 
 from dialgate.codes import NO_ERROR, Code, Raserror, describe
 from dialgate.enums import direct_members

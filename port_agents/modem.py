@@ -25,9 +25,10 @@ it hangs up on himself, and no more than that: the modem is hung up by the escap
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Final
+
+from msgspec.structs import replace
 
 from dialgate.codes import Code, Raserror
 from port_agents.modem_actions import (

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from msgspec import Struct
+
 from dialgate.codes import Code
 from dialgate.enums import direct_members
 
@@ -75,8 +77,7 @@ class CallerNumber(Enum):
     """`O`: the exchange does not know it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True, gc=False):
     """Caller id, as far as it came.  Unverified: anyone who has an exchange can forge it."""
 
     presentation: CallerNumber = CallerNumber.ABSENT
@@ -137,8 +138,7 @@ class ModemSettings:
     """Likewise of a quarantined one."""
 
 
-@dataclass(slots=True)
-class ModemCounters:
+class ModemCounters(Struct):
     """Running totals of one modem; plain integers, read when metrics are scraped."""
 
     long_lines: int = 0

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from dialgate.codes import Code, Raserror
 
@@ -38,32 +39,27 @@ TEXT_CHARS_MAX: Final = 128
 _LINE_END: Final = re.compile(rb"[\r\n]")
 
 
-@dataclass(frozen=True, slots=True)
-class Ok:
+class Ok(Struct, frozen=True, gc=False):
     """The command was carried out."""
 
     numeric: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+class Error(Struct, frozen=True, gc=False):
     """The command was refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(Struct, frozen=True, gc=False):
     """The telephone rings."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoCall:
+class NoCall(Struct, frozen=True, gc=False):
     """There is no call (any more)."""
 
     code: Code
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True, gc=False):
     """Data mode begins behind this line."""
 
     speed: int
@@ -72,8 +68,7 @@ class Connect:
     numeric: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CallerField:
+class CallerField(Struct, frozen=True, gc=False):
     """One caller id line."""
 
     name: str

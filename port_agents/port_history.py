@@ -8,8 +8,10 @@ Invariant: a call counts once, when it is over, in each kind that it is of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from port_agents.call import Call, Disconnect
 from port_agents.modem_actions import InitAnswer, ModemCounters, ModemLines
@@ -26,8 +28,7 @@ TEXT_CHARS_MAX: Final = 64
 """Of each text that is told, so that a LINES message stays within its 16 KiB."""
 
 
-@dataclass(slots=True)
-class PortCounters:
+class PortCounters(Struct):
     """Running totals of one port since the agent's start."""
 
     calls: int = 0
@@ -42,12 +43,6 @@ class PortCounters:
     """Calls that were connected for less than `SHORT_CALL_S`."""
     in_vain: int = 0
     """Calls in a row, up to the last, that were answered and gave no connection or no byte."""
-
-
-_LINES: Final = [x.name for x in fields(ModemLines)]
-_CALLS: Final = [x.name for x in fields(PortCounters)]
-_MODEM: Final = [x.name for x in fields(ModemCounters)]
-"""Names of what is told with every change of a port; `asdict` would copy each value deeply."""
 
 
 class PortHistory:
@@ -88,7 +83,7 @@ def detail_of(
 ) -> dict[str, Any]:
     """Return what people are told of a port beyond its state, in bounded size."""
     return {
-        "modem_lines": None if lines is None else {x: getattr(lines, x) for x in _LINES},
+        "modem_lines": None if lines is None else _shown(lines),
         "init_answers": [
             {
                 "command": answer.command[:TEXT_CHARS_MAX],
@@ -97,12 +92,13 @@ def detail_of(
             }
             for answer in answers[-ANSWERS_MAX:]
         ],
-        "counters": {
-            **{x: getattr(history.counters, x) for x in _CALLS},
-            **{x: getattr(counters, x) for x in _MODEM},
-        },
+        "counters": {**asdict(history.counters), **asdict(counters)},
         "last_call": None if history.last is None else _told(history.last, now),
     }
+
+
+def _shown(lines: ModemLines) -> dict[str, bool]:
+    return {"dcd": lines.dcd, "dsr": lines.dsr, "ri": lines.ri, "cts": lines.cts}
 
 
 def _told(call: Call, now: float) -> dict[str, Any]:

@@ -49,7 +49,7 @@ __all__ = [
 
 COMMAND_BYTES_MAX: Final = 256
 """Longest command line; a longer one is answered ERROR."""
-_REPEAT: Final = (b"A/", b"a/")
+_REPEAT: Final = (bytearray(b"A/"), bytearray(b"a/"))
 GUARD_UNIT_S: Final = 0.02
 """Unit of S12: a fiftieth of a second."""
 
@@ -295,7 +295,7 @@ class SimulatedModem:
             del self._command[-1:]
         elif len(self._command) <= COMMAND_BYTES_MAX and byte >= ord(" "):
             self._command.append(byte)
-        if bytes(self._command) in _REPEAT:
+        if self._command in _REPEAT:
             self._command.clear()
             return echo + self._line_typed(self._last_command, now)
         return echo

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -354,7 +355,7 @@ class NeverReleasesWhatItHolds(Modem):
 
 class ForgetsTheLineFeedOfConnect(Modem):
     def _answered(self, connect: Connect, now: float) -> list[Action]:
-        return super()._answered(replace(connect, numeric=True), now)
+        return super()._answered(msgspec.structs.replace(connect, numeric=True), now)
 
 
 class CountsRingsOverCalls(Modem):

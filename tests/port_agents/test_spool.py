@@ -472,7 +472,7 @@ def test_a_dialog_without_a_verdict_says_why_it_was_ended() -> None:
     assert CALL.dialog is not None
     ended = replace(CALL.dialog, verdict=None, reason=Winerror.ERROR_TIMEOUT.code)
 
-    (dialog,) = facts_of_the(replace(CALL, dialog=ended)).dialogs
+    (dialog,) = facts_of_the(msgspec.structs.replace(CALL, dialog=ended)).dialogs
 
     assert dialog == DialogFacts(
         dialog="00" * 16, attempts=2, answers=3, code=Winerror.ERROR_TIMEOUT.code
@@ -483,7 +483,7 @@ def test_an_error_verdict_keeps_its_code() -> None:
     assert CALL.dialog is not None
     failed = replace(CALL.dialog, verdict=Verdict(ERROR, Winerror.ERROR_TIMEOUT.code))
 
-    (dialog,) = facts_of_the(replace(CALL, dialog=failed)).dialogs
+    (dialog,) = facts_of_the(msgspec.structs.replace(CALL, dialog=failed)).dialogs
 
     assert (dialog.verdict, dialog.code) == ("error", Winerror.ERROR_TIMEOUT.code)
 
