@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Hashable
-from itertools import count
 from typing import Generic, TypeVar
 
 __all__ = ["Timers"]
@@ -24,13 +23,15 @@ class Timers(Generic[T]):
         self._heap: list[tuple[float, int, T]] = []
         self._due: dict[T, float] = {}
         """The entry of each thing that counts; others in the heap are stale."""
-        self._order = count()
+        self._entries = 0
+        """Made so far; of two with one time the first made comes first."""
 
     def set(self, thing: T, when: float) -> None:
         """See to it that `thing` is due at `when` or before."""
         if when < self._due.get(thing, math.inf):
             self._due[thing] = when
-            heapq.heappush(self._heap, (when, next(self._order), thing))
+            heapq.heappush(self._heap, (when, self._entries, thing))
+            self._entries += 1
 
     def next(self) -> float:
         """Return when the first is due; `math.inf` if none is."""
