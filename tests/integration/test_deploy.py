@@ -98,6 +98,14 @@ def test_systemd_finds_no_fault_in_the_drop_in_for_login(unit: str, units: Path)
     assert faults_of(units / unit) == []
 
 
+def test_the_drop_in_for_login_leaves_the_states_directory_to_its_owner() -> None:
+    """systemd.exec(5): a StateDirectory= is given to User=, with all that is in it."""
+    example = DEPLOY / "systemd/dialgate-agent.service.d/50-login.conf.example"
+    directories = re.findall(r"^StateDirectory=(.*)$", example.read_text(), re.MULTILINE)
+
+    assert directories == [""]
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_starts_a_command_that_exists(unit: str, units: Path) -> None:
     line = re.search(r"^ExecStart=(.*)$", (units / unit).read_text(), re.MULTILINE)
