@@ -60,6 +60,7 @@ class LineLocks:
         try:
             new.write_text(f"{os.getpid():10d}\n", encoding="ascii")
             try:
+                new.chmod(0o644)  # Whatever the umask: others have to see whose it is.
                 for _ in range(2):  # Once more, when the first try found a stale one.
                     with contextlib.suppress(FileExistsError):
                         os.link(new, lock)

@@ -38,6 +38,17 @@ def test_a_lock_is_the_holders_number_in_ten_characters(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["LCK..ttyS0"]
 
 
+def test_everybody_may_read_a_lock_whatever_the_umask(tmp_path: Path) -> None:
+    """Under systemd the agent's umask is 0027; who can't read whose a lock is gives up at it."""
+    before = os.umask(0o027)
+    try:
+        LineLocks(str(tmp_path)).take("/dev/ttyS0")
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "LCK..ttyS0").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_living_holder_is_named_and_keeps_the_line(tmp_path: Path, other: int) -> None:
     lock = tmp_path / "LCK..ttyS0"
     lock.write_text(f"{other:10d}\n")
