@@ -13,6 +13,7 @@ import pty
 import re
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,9 @@ class Prometheus:
     def is_up(self) -> bool:
         try:
             self.ask("status/buildinfo")
+        except urllib.error.HTTPError as not_yet:
+            not_yet.close()
+            return False
         except OSError:
             return False
         return True

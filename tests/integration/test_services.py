@@ -137,7 +137,7 @@ def command_lines(mark: str) -> list[int]:
 
 
 async def test_a_program_leads_a_session_on_a_terminal_of_its_own(rig: Rig) -> None:
-    command = await rig.shell("tty; stty size; read line; echo got $line")
+    command = await rig.shell("readlink /proc/$$/fd/0; stty size; read line; echo got $line")
 
     terminal = (await rig.listener.hears(rb"(/dev/pts/\d+)\r\n24 80\r\n"))[1]
     stat = read_stat(command.pid)

@@ -62,7 +62,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     report = tmp_path / "report"
     script = f"""
-    (tty; ps -o sid=,pid=,tty= -p $$; stty -F /dev/tty size >/dev/null && echo has a terminal
+    (readlink /proc/$$/fd/0; ps -o sid=,pid=,tty= -p $$; : </dev/tty && echo has a terminal
     cat /proc/self/fdinfo/0 | grep flags) >{report}.new; mv {report}.new {report}
     read -r word; echo "heard $word"; read -r word
     """

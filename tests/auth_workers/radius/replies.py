@@ -7,11 +7,21 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["ACCEPT", "ACCOUNTED", "CHALLENGE", "REJECT", "SECRET", "attributes_of", "reply_to"]
+__all__ = [
+    "ACCEPT",
+    "ACCOUNTED",
+    "CHALLENGE",
+    "REJECT",
+    "SECRET",
+    "SIGNATURE",
+    "attributes_of",
+    "reply_to",
+]
 
 SECRET: Final = b"a shared secret"
 ACCEPT, REJECT, ACCOUNTED, CHALLENGE = 2, 3, 5, 11
-_SIGNATURE: Final = 80
+SIGNATURE: Final = 80
+"""Message-Authenticator."""
 
 
 def attributes_of(packet: bytes) -> list[tuple[int, bytes]]:
@@ -44,12 +54,12 @@ def reply_to(
     def packed(each: Sequence[tuple[int, bytes]]) -> bytes:
         return b"".join(bytes([number, len(value) + 2]) + value for number, value in each)
 
-    signed = [] if signature is None else [(_SIGNATURE, signature or bytes(16))]
+    signed = [] if signature is None else [(SIGNATURE, signature or bytes(16))]
     length = 20 + len(packed([*signed, *attributes]))
     head = bytes([code, request[1]]) + length.to_bytes(2, "big")
     if signature == b"":
         blank = head + request[4:20] + packed([*signed, *attributes])
-        signed = [(_SIGNATURE, hmac.digest(secret, blank, "md5"))]
+        signed = [(SIGNATURE, hmac.digest(secret, blank, "md5"))]
     body = packed([*signed, *attributes])
     authenticator = hashlib.md5(head + request[4:20] + body + secret).digest()  # noqa: S324 - RADIUS
     return head + authenticator + body
