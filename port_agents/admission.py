@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dialgate.codes import Winerror
 from dialgate.wire.bodies import FAILURE
 from port_agents.call import Call, Disconnect
 from port_agents.dialog_actions import Verdict
@@ -26,6 +27,7 @@ LAST_WORD_BYTES_MAX: Final = 512
 """Longest last word, so that it leaves before the hang-up at 2400 bit/s."""
 
 _NO_DECISION: Final = "Authentication is not available, try again later"
+_TIMED_OUT: Final = "Login timed out"
 GOODBYES: Final[Mapping[Disconnect, bytes]] = {
     Disconnect.SESSION_TIMEOUT: b"Disconnected: the session time is over\r\n",
     Disconnect.IDLE_TIMEOUT: b"Disconnected: idle for too long\r\n",
@@ -78,7 +80,8 @@ def admit_ppp(settings: LineSettings, call: Call) -> tuple[str, Admission]:
 def last_word(verdict: Verdict) -> tuple[Disconnect, bytes]:
     """Return why a caller without success is hung up on, and what he is told before."""
     refused = verdict.msg_id == FAILURE
-    text = verdict.attributes.get("message", "" if refused else _NO_DECISION)
+    undecided = _TIMED_OUT if verdict.error == Winerror.ERROR_TIMEOUT.code else _NO_DECISION
+    text = verdict.attributes.get("message", "" if refused else undecided)
     reason = Disconnect.REFUSED if refused else Disconnect.UNDECIDED
     return reason, _line(text) if isinstance(text, str) else b""
 

@@ -14,6 +14,7 @@ from port_agents.call import Call, Disconnect
 from port_agents.dialog_actions import Verdict
 from tests.port_agents.line_bench import SETTINGS
 
+NO_WORKER = Winerror.ERROR_NO_LOGON_SERVERS.code
 TIMED_OUT = Winerror.ERROR_TIMEOUT.code
 NOT_AVAILABLE = b"Authentication is not available, try again later\r\n"
 
@@ -43,10 +44,17 @@ def test_a_refusal_without_a_message_says_nothing_more() -> None:
 
 
 def test_an_error_says_a_neutral_line_unless_the_verdict_has_one() -> None:
-    assert last_word(Verdict(ERROR, TIMED_OUT)) == (Disconnect.UNDECIDED, NOT_AVAILABLE)
-    assert last_word(Verdict(ERROR, TIMED_OUT, attributes={"message": "later"})) == (
+    assert last_word(Verdict(ERROR, NO_WORKER)) == (Disconnect.UNDECIDED, NOT_AVAILABLE)
+    assert last_word(Verdict(ERROR, NO_WORKER, attributes={"message": "later"})) == (
         Disconnect.UNDECIDED,
         b"later\r\n",
+    )
+
+
+def test_who_took_too_long_is_told_so() -> None:
+    assert last_word(Verdict(ERROR, TIMED_OUT)) == (
+        Disconnect.UNDECIDED,
+        b"Login timed out\r\n",
     )
 
 

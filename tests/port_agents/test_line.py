@@ -150,7 +150,7 @@ def test_the_last_word_follows_an_answer_on_the_next_line() -> None:
 def test_an_undecided_caller_hears_a_neutral_line() -> None:
     """R4, T8: nobody could decide, which is no refusal of the user."""
     bench = called()
-    bench.decide(ERROR, Winerror.ERROR_TIMEOUT.code)
+    bench.decide(ERROR, Winerror.ERROR_NO_LOGON_SERVERS.code)
 
     assert bench.screen == b"\r\nAuthentication is not available, try again later\r\n"
     assert bench.line.call is not None
