@@ -109,7 +109,7 @@ class LineCall:
         """Whether a service was started and has not ended."""
         self._is_stopping = False
         """Whether it was told to end."""
-        self._is_at_line_start = False
+        self._is_at_line_start = True
         """Whether what is written next begins a line of the caller's screen."""
         self._attempt = 0
         """Of the dialog, as far as it was noted."""
@@ -203,7 +203,7 @@ class LineCall:
         call.connect_text = connected.connect_text
         self._note(now, Happening.CONNECTED, call.connect_text)
         self._attempt = 0
-        self._is_at_line_start = False
+        self._is_at_line_start = True  # Behind his own modem's CONNECT.
         self.stage = Stage.LOGIN
         # What an earlier caller typed is no answer of this one.
         self.terminal.reset()

@@ -129,7 +129,7 @@ def test_a_refused_caller_hears_the_last_word_and_is_hung_up_on() -> None:
     bench.end_reply()
     bench.wait(5)
 
-    assert bench.screen == b"\r\nLogin incorrect\r\nGood bye\r\n"
+    assert bench.screen == b"Login incorrect\r\nGood bye\r\n"
     assert bench.take() == [
         "s1: END (1)",
         "hanging-up refused",
@@ -147,12 +147,34 @@ def test_the_last_word_follows_an_answer_on_the_next_line() -> None:
     assert bench.screen == b"Password: \r\nLogin incorrect\r\n"
 
 
+def test_the_last_word_leaves_an_unfinished_line() -> None:
+    bench = called()
+    bench.ask()
+    bench.type(b"ann")
+    bench.refuse_user(message="No")
+
+    assert bench.screen == b"login: ann\r\nNo\r\n"
+
+
+def test_each_caller_begins_on_a_line_of_his_own() -> None:
+    bench = called()
+    bench.ask()
+    bench.hang_up()
+    bench.end_reply()
+    bench.wait(5)
+    bench.screen = b""
+    bench.call()
+    bench.refuse_user(message="No")
+
+    assert bench.screen == b"No\r\n"
+
+
 def test_an_undecided_caller_hears_a_neutral_line() -> None:
     """R4, T8: nobody could decide, which is no refusal of the user."""
     bench = called()
     bench.decide(ERROR, Winerror.ERROR_NO_LOGON_SERVERS.code)
 
-    assert bench.screen == b"\r\nAuthentication is not available, try again later\r\n"
+    assert bench.screen == b"Authentication is not available, try again later\r\n"
     assert bench.line.call is not None
     assert bench.line.call.disconnect is Disconnect.UNDECIDED
 
@@ -209,7 +231,7 @@ def test_without_a_worker_the_caller_is_told_and_hung_up_on_in_bounded_time() ->
     bench.call()
     bench.wait(7.5)
 
-    assert bench.screen == b"\r\nAuthentication is not available, try again later\r\n"
+    assert bench.screen == b"Authentication is not available, try again later\r\n"
     assert bench.take()[-2:] == ["hanging-up undecided", "record stop undecided"]
 
 
@@ -407,7 +429,7 @@ def test_a_service_that_is_not_there_is_not_swapped_for_another() -> None:
 
     bench.service_ends("there is no such service")
 
-    assert bench.screen.endswith(b"\r\nThe service is not available, try again later\r\n")
+    assert bench.screen.endswith(b"The service is not available, try again later\r\n")
     assert bench.records[-1][1].disconnect is Disconnect.SERVICE_FAILED
 
 
@@ -483,7 +505,7 @@ def test_the_idle_limit_runs_from_the_last_byte_of_either_side(side: str) -> Non
     bench.wait(1)
 
     assert bench.take() == ["stop", "hanging-up idle-timeout"]
-    assert bench.screen.endswith(b"\r\nDisconnected: idle for too long\r\n")
+    assert bench.screen.endswith(b"Disconnected: idle for too long\r\n")
 
 
 @pytest.mark.parametrize("limits", [{"is_raw": True}, {"is_direct": True}])
@@ -496,6 +518,18 @@ def test_who_reads_no_text_is_hung_up_on_at_his_limit_without_a_word(
 
     assert bench.take()[-2:] == ["stop", "hanging-up session-timeout"]
     assert bench.screen == b""
+
+
+def test_each_callers_limit_ends_his_own_service() -> None:
+    bench = online(session_timeout_s=10)
+    for _ in range(2):
+        bench.take()
+        bench.wait(10)
+        assert bench.take() == ["stop", "hanging-up session-timeout"]
+        bench.service_ends()
+        bench.wait(5)
+        bench.call()
+        bench.admit(session_timeout_s=10)
 
 
 def test_a_caller_who_hangs_up_while_he_is_told_of_his_limit_ends_nothing_twice() -> None:
@@ -529,7 +563,7 @@ def test_a_service_that_does_not_start_is_told_to_the_caller() -> None:
     bench = online()
     bench.service_ends("connection refused")
 
-    assert bench.screen == b"\r\nThe service is not available, try again later\r\n"
+    assert bench.screen == b"The service is not available, try again later\r\n"
     assert "record stop service-failed" in bench.take()
 
 
