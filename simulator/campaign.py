@@ -5,10 +5,12 @@ Invariant: the sum does not depend on how many processes did the work, its times
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +19,7 @@ from msgspec import Struct, field
 from simulator.plan import Plan
 from simulator.run import Outcome, simulate
 
-__all__ = ["Total", "outcomes"]
+__all__ = ["Total", "outcomes", "processes"]
 
 _OF_EACH: Final = (
     "calls",
@@ -115,6 +117,27 @@ def outcomes(plans: Sequence[Plan], jobs: int) -> Iterator[Outcome]:
     if jobs == 1:
         yield from map(simulate, plans)
         return
-    # A fresh interpreter for each job: what this process has open is no part of a world.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with processes(jobs) as pool:
         yield from pool.map(simulate, plans)
+
+
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """Return that many processes, which are gone when this one is, whatever ended it.
+
+    Each is a fresh interpreter: what this process has open is no part of a world.
+    """
+    return ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_leave_with_parent
+    )
+
+
+def _leave_with_parent() -> None:
+    """See to it that this process does not go on with what was queued when nobody waits for it."""
+    Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    parent = parent_process()
+    assert parent is not None, "a pool's process was started by one"
+    parent.join()
+    os._exit(1)

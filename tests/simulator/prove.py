@@ -9,20 +9,19 @@ enough.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
 
 import simulator.hosts
-from simulator.campaign import outcomes
+from simulator.campaign import outcomes, processes
 from simulator.plan import Plan
 from tests.simulator.branches import Branch, branches
 from tests.simulator.journal import ROOT, Journal, Searched, Seeds
@@ -132,8 +131,7 @@ def plant_all(journal: Journal[Fate], jobs: int, until: float, told: Callable[[]
     """Plant the mutants that were not planted at this commit; `until` is in epoch seconds."""
     done = {each.name for each in journal.rows()}
     left = [each for each in branches() if each.name not in done]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+    with processes(jobs) as pool:
         parts: list[Future[list[Fate]]] = []
         for name, work in ((UNHARMED, unharmed), (TRACES, traces)):
             if not any(each.startswith(name) for each in done):
