@@ -237,7 +237,7 @@ class CarrierWatch:
         handed_on = len(self._tail) - self._held
         if (found := stream.find(self._LINE)) >= 0:
             self.clear()
-            return stream[handed_on:found], True
+            return stream[handed_on : max(handed_on, found)], True
         self._tail = self._beginning(stream)
         hold = len(self._tail) if len(self._tail) >= self._HOLD_FROM else 0
         self._held = min(hold, len(stream) - handed_on)
