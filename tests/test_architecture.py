@@ -101,6 +101,22 @@ def test_every_pin_has_a_hash() -> None:
     assert without == []
 
 
+def test_what_inherits_from_a_compiled_class_is_compiled() -> None:
+    """A compiled class refuses interpreted heirs, which shows in an installation and not here."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    paths = wheel["targets"]["wheel"]["hooks"]["custom"]["modules"]
+    compiled = {path.removesuffix(".py").replace("/", ".") for path in paths}
+
+    heirs = [
+        f"{name}: {heir}"
+        for name, text in sources(*PACKAGES)
+        if name not in paths
+        for heir in heirs_of(compiled, ast.parse(text))
+    ]
+
+    assert heirs == []
+
+
 def sources(*directories: str) -> Iterator[tuple[str, str]]:
     """Yield name and text of each Python module in these directories."""
     for directory in directories:
@@ -122,6 +138,22 @@ def lines_without_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) ->
         return lines
     docstring = function.body[0]
     return lines - (last_line(docstring) - docstring.lineno + 1)
+
+
+def heirs_of(modules: set[str], tree: ast.Module) -> list[str]:
+    """Return which classes have a base that is imported from one of `modules`."""
+    imported = {
+        alias.asname or alias.name
+        for statement in ast.walk(tree)
+        if isinstance(statement, ast.ImportFrom) and statement.module in modules
+        for alias in statement.names
+    }
+    return [
+        found.name
+        for found in ast.walk(tree)
+        if isinstance(found, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id in imported for base in found.bases)
+    ]
 
 
 def last_line(statement: ast.stmt) -> int:

@@ -324,6 +324,7 @@ def test_walks() -> None:
     walks(Line, 2 * settings().max_examples)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_planted_bug_is_found(mutant: type[Line]) -> None:
     with pytest.raises(AssertionError):

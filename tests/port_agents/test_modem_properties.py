@@ -445,6 +445,7 @@ def test_walks() -> None:
     walks(Modem, 2 * settings().max_examples)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_a_planted_bug_is_found(bug: type[Modem]) -> None:
     with pytest.raises(AssertionError):

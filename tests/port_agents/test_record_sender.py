@@ -278,6 +278,7 @@ class MissesNews(RecordSender):
         return super().kept() if self._loading is None else []
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("bug", [ForgetsToResend, KeepsItsPlace, MarksWhatItSends, MissesNews])
 def test_a_planted_bug_is_found(bug: type[RecordSender]) -> None:
     def breaks(seed: int) -> bool:

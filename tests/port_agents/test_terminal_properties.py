@@ -377,6 +377,7 @@ def test_walks() -> None:
     walks(Terminal, 4 * settings().max_examples)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_bug_is_found(planted: type[Terminal]) -> None:
     with pytest.raises(AssertionError):
