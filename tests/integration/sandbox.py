@@ -57,7 +57,8 @@ def _sets() -> dict[str, list[str]]:
     ).stdout
     sets: dict[str, list[str]] = {}
     members: list[str] = []
-    for line in told.splitlines():
+    # systemd 255 has colour sequences in it, for a pipe too.
+    for line in re.sub(r"\x1b\[\d*m", "", told).splitlines():
         if re.fullmatch(r"@\S+", line):
             members = sets[line] = []
         elif re.fullmatch(r"\s+@?\w[\w-]*", line):
@@ -84,7 +85,7 @@ def _numbers(names: Iterable[str]) -> list[int]:
         timeout=50,
         check=True,
     )
-    return [int(number) for number in re.findall(r"= (\d+)$", done.stdout, re.MULTILINE)]
+    return [int(number) for number in re.findall(r"= (\d+)", done.stdout)]
 
 
 def _confine(numbers: Sequence[int]) -> None:

@@ -385,7 +385,7 @@ async def test_the_program_serves_until_a_signal_and_leaves_nothing(tmp_path: Pa
     ("arguments", "complaint"),
     [
         (["--dial", "127.0.0.1"], "'127.0.0.1' is not HOST:PORT"),
-        (["--dial", "127.0.0.1:65000"], "is not HOST:PORT"),
+        (["--dial", "127.0.0.1:65000"], "leaves no room for PORT + k"),
         (["--ports", "0"], "'0' is not a number from 1 to 1024"),
         (["--calling", "65"], "'65' is not a number from 0 to 64"),
     ],
