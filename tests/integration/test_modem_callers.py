@@ -296,6 +296,10 @@ def mgetty_told(recorded_lines: list[RecordedLine]) -> RecordedLine:
             asyncio.run(call(line))
         finally:
             mgetty.terminate()
+            try:
+                mgetty.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                mgetty.kill()  # What it does on SIGTERM can wait for a lock of its own for ever.
     said = log.read_text()
     log.unlink()
     # A PTY has no DTR, but it tried.
