@@ -49,6 +49,7 @@ __all__ = [
 
 COMMAND_BYTES_MAX: Final = 256
 """Longest command line; a longer one is answered ERROR."""
+_CONTROLS: Final = bytes(range(ord(" ")))
 _REPEAT: Final = (bytearray(b"A/"), bytearray(b"a/"))
 GUARD_UNIT_S: Final = 0.02
 """Unit of S12: a fiftieth of a second."""
@@ -116,16 +117,18 @@ class SimulatedModem:
         actions: list[SimulatedAction] = []
         if self.faults.silent:
             return actions
-        for position, byte in enumerate(data):
+        while data:
             match self._mode:
+                case _Mode.COMMAND:
+                    typed = self._first_typed(data)
+                    actions += self._typed(typed, now)
+                    data = data[len(typed) :]
                 case _Mode.DATA:
-                    rest = data[position:]
-                    self._count_escapes(rest, now)
-                    return [*actions, ToCaller(rest)]
+                    self._count_escapes(data, now)
+                    return [*actions, ToCaller(data)]
                 case _Mode.CONNECTING:
                     actions += self._on_hook("NO CARRIER")
-                case _Mode.COMMAND:
-                    actions += self._typed(byte, now)
+                    data = data[1:]
         self._last_dte_at = now
         return actions
 
@@ -283,18 +286,26 @@ class SimulatedModem:
 
     # Commands.
 
-    def _typed(self, byte: int, now: float) -> list[SimulatedAction]:
+    def _first_typed(self, data: bytes) -> bytes:
+        """Return the first line of `data`, or just a byte where there is more to it than text."""
+        line = data[: data.find(self._registers[3]) + 1] or data
+        return data[:1] if self._registers[5] in line or b"/" in line else line
+
+    def _typed(self, typed: bytes, now: float) -> list[SimulatedAction]:
+        """Take a line, with its end or still without, or one byte of whatever kind."""
         echo: list[SimulatedAction] = []
         if self._settings["E"] or self.faults.echo_stuck:
-            echo = [ToDte(bytes([byte]))]
-        if byte == self._registers[3]:
+            echo = [ToDte(typed)]
+        is_over = typed[-1] == self._registers[3]
+        if typed[0] == self._registers[5] and not is_over:
+            del self._command[-1:]
+        else:
+            text = (typed[:-1] if is_over else typed).translate(None, _CONTROLS)
+            self._command += text[: COMMAND_BYTES_MAX + 1 - len(self._command)]
+        if is_over:
             command = bytes(self._command)
             self._command.clear()
             return echo + self._line_typed(command, now)
-        if byte == self._registers[5]:
-            del self._command[-1:]
-        elif len(self._command) <= COMMAND_BYTES_MAX and byte >= ord(" "):
-            self._command.append(byte)
         if self._command in _REPEAT:
             self._command.clear()
             return echo + self._line_typed(self._last_command, now)
