@@ -8,7 +8,7 @@ Invariant: what is not in these tables is no command, and ends its line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 __all__ = ["FACTORY", "NUMBERS", "REGISTERS", "Command", "commands"]
@@ -19,6 +19,9 @@ REGISTERS: Final = {0: 0, 1: 0, 2: 43, 3: 13, 4: 10, 5: 8, 6: 2, 7: 50, 8: 2, 10
 """Every S register there is, with its factory value."""
 NUMBERS: Final = {"OK": 0, "CONNECT": 1, "RING": 2, "NO CARRIER": 3, "ERROR": 4, "BUSY": 7}
 """Results as they are said after V0."""
+
+LINES_KEPT: Final = 64
+"""Command lines of which it is remembered what they say: a computer's are always the same few."""
 
 _COMMAND: Final = re.compile(
     r"(?:\+VCID|#CID)=(?P<caller_id>[01])"
@@ -47,20 +50,23 @@ class Command(NamedTuple):
     """Of "S" the new value, empty if it is asked for; of "D" the number dialled."""
 
 
-def commands(line: str) -> Iterator[Command | None]:
-    """Yield the commands of `line`, and None for the first that is none; then it ends.
+@lru_cache(LINES_KEPT)
+def commands(line: str) -> tuple[Command | None, ...]:
+    """Return the commands of `line`, and None for the first that is none; then it ends.
 
     Args:
         line: upper case, without blanks; begins with AT.
     """
+    read: list[Command | None] = []
     at = len("AT")
     while at < len(line):
         found = _COMMAND.match(line, at)
         command = None if found is None else _command(found)
-        yield command
+        read.append(command)
         if found is None or command is None:
-            return
+            break
         at = found.end()
+    return tuple(read)
 
 
 def _command(found: re.Match[str]) -> Command | None:
