@@ -59,6 +59,7 @@ from port_agents.modem_results import (
     Connect,
     Error,
     NoCall,
+    Ok,
     Result,
     Ring,
     parse,
@@ -94,6 +95,15 @@ HOLD_S: Final = 0.05
 EARLY_BYTES_MAX: Final = 1024
 """What is kept of the caller's typing between CONNECT and DCD."""
 
+_BEHIND_CONNECT: Final = frozenset({Step.CARRIER, Step.DATA, Step.BOUNCE})
+_DEAF: Final = frozenset(
+    {Step.CLOSED, Step.FAULTED, Step.HOOK, Step.QUARANTINED}
+    | {Step.SETTLE, Step.DTR_LOW, Step.DCD_FALL}
+)
+"""What is said then is of no call, or of one that is over."""
+_ARMED: Final = frozenset({Step.IDLE, Step.PROBE})
+_RINGING: Final = frozenset({Step.RINGING, Step.CALLER_ID})
+_UNANSWERED: Final = _ARMED | _RINGING
 _IN_CALL: Final = frozenset(
     {Step.RINGING, Step.CALLER_ID, Step.ANSWER, Step.CARRIER, Step.DATA, Step.BOUNCE},
 )
@@ -140,22 +150,12 @@ class Modem(ModemArming):
 
     def receive(self, data: bytes, now: float) -> list[Action]:
         """Take what was read from the device."""
-        match self._step:
-            case (
-                Step.CLOSED
-                | Step.FAULTED
-                | Step.HOOK
-                | Step.QUARANTINED
-                | Step.SETTLE
-                | Step.DTR_LOW
-                | Step.DCD_FALL
-            ):
-                self.counters.dropped_bytes += len(data)
-                return []
-            case Step.CARRIER | Step.DATA | Step.BOUNCE:
-                return self._from_caller(data, now)
-            case _:
-                return self._from_modem(data, now)
+        if self._step in _DEAF:
+            self.counters.dropped_bytes += len(data)
+            return []
+        if self._step in _BEHIND_CONNECT:
+            return self._from_caller(data, now)
+        return self._from_modem(data, now)
 
     def lines_changed(self, lines: ModemLines, now: float) -> list[Action]:
         """Take the modem lines as they are now; unchanged ones may be told again."""
@@ -231,36 +231,39 @@ class Modem(ModemArming):
                 self._said = line
                 continue
             actions += self._heard(result, line, now)
-            if self._step in {Step.CARRIER, Step.DATA}:
+            if self._step in _BEHIND_CONNECT:
                 actions += self._from_caller(self._results.take_rest(), now)
                 break
         self.counters.long_lines = self._results.long_lines
         return actions
 
     def _heard(self, result: Result, line: bytes, now: float) -> list[Action]:
-        match self._step, result:
-            case Step.IDLE | Step.PROBE | Step.RINGING | Step.CALLER_ID, Ring():
-                return self._ring(now)
-            case Step.RINGING | Step.CALLER_ID | Step.ANSWER, CallerField():
+        step = self._step
+        match result:
+            case Ok():
+                return self._arming_heard(result, line, now)
+            case CallerField() if step in _RINGING or step is Step.ANSWER:
                 self._caller = _with_field(self._caller, result)
                 # There may be no other RING to tell whose call is not answered.
-                is_told = self._step is not Step.ANSWER and self.refuses_caller
+                is_told = step is not Step.ANSWER and self.refuses_caller
                 return [Ringing(self._rings, self._caller)] if is_told else []
-            case Step.RINGING | Step.CALLER_ID, NoCall():
-                return self._gave_up(now)
-            case Step.IDLE | Step.PROBE | Step.RINGING | Step.CALLER_ID, Connect():
-                return self._unasked(now)
-            case Step.ANSWER, Connect():
+            case Ring() if step in _UNANSWERED:
+                return self._ring(now)
+            case Connect() if step is Step.ANSWER:
                 return self._answered(result, now)
-            case Step.ANSWER, NoCall(code):
+            case Connect() if step in _UNANSWERED:
+                return self._unasked(now)
+            case NoCall() if step in _RINGING:
+                return self._gave_up(now)
+            case NoCall(code) if step is Step.ANSWER:
                 return self._lost(code, now)
-            case Step.ANSWER, Error():
+            case Error() if step is Step.ANSWER:
                 return self._lost(Raserror.ERROR_FROM_DEVICE.code, now)
             case _:
                 return self._arming_heard(result, line, now)
 
     def _ring(self, now: float) -> list[Action]:
-        if self._step in {Step.IDLE, Step.PROBE}:
+        if self._step in _ARMED:
             self._rings = 0
             self._caller = Caller()
         self._rings += 1
@@ -308,7 +311,7 @@ class Modem(ModemArming):
             data = data.removeprefix(b"\n")
         if not data:
             return []
-        if self._step in {Step.CARRIER, Step.BOUNCE}:
+        if self._step is not Step.DATA:
             kept = data[: EARLY_BYTES_MAX - len(self._early)]
             self._early += kept
             self.counters.dropped_bytes += len(data) - len(kept)

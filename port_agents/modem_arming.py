@@ -44,6 +44,8 @@ SETTLE_S: Final = 0.1
 DCD_FALL_S: Final = 5.0
 """By when DCD must be down after a hang-up."""
 
+_ASKING: Final = frozenset({Step.PROBE, Step.GOING_OFF})
+
 
 class ModemArming(ModemLadder):
     """Hangs a modem up, initialises and arms it."""
@@ -73,7 +75,7 @@ class ModemArming(ModemLadder):
     @property
     def is_asking(self) -> bool:
         """Whether the result of a probe, or of going off-hook, is awaited."""
-        return self._step in {Step.PROBE, Step.GOING_OFF}
+        return self._step in _ASKING
 
     def distrust(self) -> None:
         """Hang up first when the device is opened, whatever its lines say."""

@@ -9,7 +9,6 @@ length of `NO CARRIER` is held back.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -36,7 +35,10 @@ LINE_BYTES_MAX: Final = 256
 TEXT_CHARS_MAX: Final = 128
 """Longest text taken from a result into facts, records and reasons."""
 
+_ENDS: Final = b"\r\n"
 _LINE_END: Final = re.compile(rb"[\r\n]")
+_LINE: Final = re.compile(rb"[\r\n]*([^\r\n]+)[\r\n]")
+"""A line with its end, behind such that are empty; a second end is the next line's."""
 
 
 class Ok(Struct, frozen=True, gc=False):
@@ -82,7 +84,7 @@ _CONNECT: Final = re.compile(r"CONNECT(?![A-Z])(?: *(\d{1,7}))?")
 _CALLER: Final = re.compile(r"(DATE|TIME|NMBR|NAME)\s*=\s*(.*)")
 _NO_CARRIER: Final = NoCall(Raserror.ERROR_NO_CARRIER.code)
 
-_WORDS: Final[Mapping[str, Result]] = {
+_WORDS: Final[dict[str, Result]] = {
     "OK": Ok(),
     "ERROR": Error(),
     "RING": Ring(),
@@ -115,7 +117,7 @@ _SPEEDS: Final = {
     91: 31200,
 }
 """Numeric CONNECT results of the widespread chip sets; makers differ in the higher ones."""
-_NUMBERS: Final[Mapping[str, Result]] = {
+_NUMBERS: Final[dict[str, Result]] = {
     **{
         str(number): Connect(speed, f"CONNECT {speed}" if speed else "CONNECT", numeric=True)
         for number, speed in _SPEEDS.items()
@@ -128,6 +130,8 @@ _NUMBERS: Final[Mapping[str, Result]] = {
     "7": _WORDS["BUSY"],
     "8": _WORDS["NO ANSWER"],
 }
+_AS_SAID: Final = {words.encode("ascii"): result for words, result in (_WORDS | _NUMBERS).items()}
+"""What modems say almost always, as they say it."""
 
 
 def printable(raw: bytes) -> str:
@@ -140,6 +144,8 @@ def parse(line: bytes) -> Result | None:
 
     Upper and lower case are the same.  A line that is a known number is a numeric (V0) result.
     """
+    if (result := _AS_SAID.get(line)) is not None:
+        return result
     text = printable(line.strip())
     words = text.upper()
     if (result := _WORDS.get(words) or _NUMBERS.get(words)) is not None:
@@ -173,11 +179,15 @@ class ResultLines:
 
     def next_line(self) -> bytes | None:
         """Return the next whole line, None if there is none yet."""
-        while (end := _LINE_END.search(self._buffer)) is not None:
-            line = bytes(self._buffer[: end.start()])
-            del self._buffer[: end.end()]
-            if not self._is_overlong(line) and line:
+        if self._overlong:
+            self._skip_overlong()
+        while (found := _LINE.match(self._buffer)) is not None:
+            line: bytes = found[1]
+            del self._buffer[: found.end()]
+            if len(line) <= LINE_BYTES_MAX:
                 return line
+            self.long_lines += 1
+        self._buffer = self._buffer.lstrip(_ENDS)
         if len(self._buffer) > LINE_BYTES_MAX:
             self._overlong = True
             self._buffer.clear()
@@ -199,11 +209,12 @@ class ResultLines:
         self._buffer.clear()
         self._overlong = False
 
-    def _is_overlong(self, line: bytes) -> bool:
-        overlong = self._overlong or len(line) > LINE_BYTES_MAX
-        self._overlong = False
-        self.long_lines += overlong
-        return overlong
+    def _skip_overlong(self) -> None:
+        """Forget the rest of a line whose beginning was too long, if its end has come."""
+        if (end := _LINE_END.search(self._buffer)) is not None:
+            del self._buffer[: end.end()]
+            self._overlong = False
+            self.long_lines += 1
 
 
 class CarrierWatch:
