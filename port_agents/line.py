@@ -38,6 +38,25 @@ __all__ = ["Line"]
 
 _CONNECTING: Final = frozenset({ModemState.ANSWERING, ModemState.HANGING_UP})
 _OTHER_USER: Final = Raserror.ERROR_AUTHENTICATION_FAILURE.code
+_AT_FAULT: Final = {
+    ModemState.CLOSED: LineState.FAULTED,
+    ModemState.FAULTED: LineState.FAULTED,
+    ModemState.QUARANTINED: LineState.QUARANTINED,
+}
+_IN_CALL: Final = {
+    Stage.LOGIN: LineState.AUTHENTICATING,
+    Stage.ONLINE: LineState.ONLINE,
+    Stage.LAST_WORD: LineState.HANGING_UP,
+    Stage.OVER: LineState.HANGING_UP,
+}
+_WITHOUT_CALL: Final = {
+    ModemState.IDLE: LineState.IDLE,
+    ModemState.OFF_HOOK: LineState.IDLE,
+    ModemState.RINGING: LineState.RINGING,
+    ModemState.ANSWERING: LineState.ANSWERING,
+    ModemState.HANGING_UP: LineState.HANGING_UP,
+}
+"""What observers see of a port: its modem if that can't serve, else its call, else its modem."""
 _TALKING: Final = frozenset({Stage.LOGIN, Stage.ONLINE})
 _CUT: Final = Raserror.ERROR_USER_DISCONNECTION.code
 
@@ -65,8 +84,8 @@ class Line(LineCall):
         """Why the agent answers no calls for the time being."""
         self.closure: Closure | None = None
         """An operator's order, which outlives the agent."""
-        self._down_since: float | None = None
-        """Since when there is no broker."""
+        self._busy_since = math.inf
+        """When it is time to be busy for want of a broker."""
         self._is_busy = False
         self.history: Final = PortHistory()
         self._is_known = False
@@ -113,7 +132,7 @@ class Line(LineCall):
     def route(self, route: Route | None, now: float) -> list[Action]:
         """Use this session for BEGINs from now on; None: there is none."""
         self._route = route
-        self._down_since = None
+        self._busy_since = math.inf
         actions = [] if self.dialog is None else self.dialog.route(route, now)
         return self._settled(self._from_dialog(actions, now), now)
 
@@ -282,15 +301,14 @@ class Line(LineCall):
 
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""
-        due = min(self.modem.deadline(), self._hang_up_at)
+        busy_at = math.inf if self._is_busy else self._busy_since
+        due = min(self.modem.deadline(), self._hang_up_at, busy_at)
         if (terminal := self.terminal.deadline()) is not None:
             due = min(due, terminal)
         if self.dialog is not None:
             due = min(due, self.dialog.deadline())
         if self._stay is not None:
             due = min(due, self._stay.deadline())
-        if self.settings.when_down == "busy":
-            due = min(due, self._busy_at())
         if self.settings.silence_timeout_s:
             due = min(due, self._silent_at)
         return due
@@ -324,31 +342,20 @@ class Line(LineCall):
             self.stage = Stage.NONE
         is_free = self.stage is not Stage.OVER and not self.closed_for
         self.modem.may_answer = is_free and not self._is_unserved
-        actions += self._be_busy(now)
+        if self._wants_busy(now) is not self._is_busy:
+            self._is_busy = not self._is_busy
+            actions += self._from_modem(self.modem.set_busy(self._is_busy, now), now)
         state, reason = self._observed()
-        if (state, reason) != (self.state, self.reason):
+        if state is not self.state or reason != self.reason:
             self.state, self.reason, self.since = state, reason, now
             actions.append(LineChanged(state, reason))
         return actions
 
-    def _be_busy(self, now: float) -> list[Action]:
-        """Go off-hook, or on-hook again, as operators and brokers make it due."""
-        if self._route is None and self._down_since is None:
-            self._down_since = now
-        busy = now >= self._busy_since() or (self.closure is not None and self.closure.is_busy)
-        if busy == self._is_busy:
-            return []
-        self._is_busy = busy
-        return self._from_modem(self.modem.set_busy(busy, now), now)
-
-    def _busy_since(self) -> float:
-        """Return when it is time to be busy for want of a broker."""
-        if self.settings.when_down != "busy" or self._down_since is None:
-            return math.inf
-        return self._down_since + DOWN_S
-
-    def _busy_at(self) -> float:
-        return math.inf if self._is_busy else self._busy_since()
+    def _wants_busy(self, now: float) -> bool:
+        """Return whether operators or brokers want callers to hear busy."""
+        if self._route is None and self.settings.when_down == "busy":
+            self._busy_since = min(self._busy_since, now + DOWN_S)
+        return now >= self._busy_since or (self.closure is not None and self.closure.is_busy)
 
     def _fault(self) -> str:
         """Return what is wrong with the modem, and that nobody would be answered if it were not."""
@@ -356,34 +363,24 @@ class Line(LineCall):
         return f"{self.modem.reason}{closed_for}"
 
     def _observed(self) -> tuple[LineState, str]:
-        match self.stage, self.modem.state:
-            case _ if not self._is_known:
-                return self.state, self.reason
-            case _, ModemState.CLOSED | ModemState.FAULTED:
-                return LineState.FAULTED, self._fault()
-            case _, ModemState.QUARANTINED:
-                return LineState.QUARANTINED, self._fault()
-            case Stage.LOGIN, _:
-                return LineState.AUTHENTICATING, ""
-            case Stage.ONLINE, _:
-                return LineState.ONLINE, ""
-            case Stage.LAST_WORD | Stage.OVER, _:
-                assert self.call is not None, "a stage belongs to a call"
-                return LineState.HANGING_UP, str(self.call.disconnect)
-            case _, ModemState.IDLE | ModemState.OFF_HOOK if self.closed_for:
-                return LineState.DISABLED, "; ".join(
-                    filter(None, (self.closed_for, self.modem.reason))
-                )
-            case _, ModemState.IDLE | ModemState.OFF_HOOK if self._is_unserved:
-                return LineState.IDLE, NO_BROKER
-            case _, ModemState.IDLE | ModemState.OFF_HOOK:
-                return LineState.IDLE, self.modem.reason
-            case _, ModemState.RINGING:
-                return LineState.RINGING, ""
-            case _, ModemState.ANSWERING:
-                return LineState.ANSWERING, ""
-            case _, ModemState.HANGING_UP:
-                return LineState.HANGING_UP, self.modem.reason or self._last_disconnect
-            case _:
-                # Initialising: as before, until the modem is armed or at fault.
-                return self.state, self.reason
+        modem = self.modem.state
+        if (at_fault := _AT_FAULT.get(modem)) is not None and self._is_known:
+            return at_fault, self._fault()
+        state = _IN_CALL.get(self.stage) or _WITHOUT_CALL.get(modem)
+        if state is None or not self._is_known:
+            # Initialising: as before, until the modem is armed or at fault.
+            return self.state, self.reason
+        if state is LineState.IDLE:
+            return self._observed_idle()
+        if state is not LineState.HANGING_UP:
+            return state, ""
+        if self.stage is Stage.NONE:
+            return state, self.modem.reason or self._last_disconnect
+        assert self.call is not None, "a stage belongs to a call"
+        return state, str(self.call.disconnect)
+
+    def _observed_idle(self) -> tuple[LineState, str]:
+        if self.closed_for:
+            reasons = filter(None, (self.closed_for, self.modem.reason))
+            return LineState.DISABLED, "; ".join(reasons)
+        return LineState.IDLE, NO_BROKER if self._is_unserved else self.modem.reason

@@ -58,10 +58,8 @@ class Step(Enum):
     QUARANTINED = auto()
     """The next try of the whole."""
 
-    @property
-    def state(self) -> ModemState:
-        """What observers are told of this step."""
-        return _STATES[self]
+    state: ModemState
+    """What observers are told of this step."""
 
 
 _STATES: Final = {
@@ -87,4 +85,5 @@ _STATES: Final = {
     Step.HOOK: ModemState.FAULTED,
     Step.QUARANTINED: ModemState.QUARANTINED,
 }
-assert _STATES.keys() == set(Step)
+for _step in Step:
+    _step.state = _STATES[_step]

@@ -241,9 +241,8 @@ class SimulatedModem:
         self._mode = _Mode.DATA
         self._carrier = True
         self._escapes = 0
-        with_speed = self._settings["X"] > 0
         said = self._say("CONNECT")
-        if with_speed:
+        if self._settings["X"]:
             said = self._say(self.settings.connect_text, self.settings.connect_number)
         return [*self._show_lines(), *said, CallAnswered()]
 
@@ -293,9 +292,8 @@ class SimulatedModem:
 
     def _typed(self, typed: bytes, now: float) -> list[SimulatedAction]:
         """Take a line, with its end or still without, or one byte of whatever kind."""
-        echo: list[SimulatedAction] = []
-        if self._settings["E"] or self.faults.echo_stuck:
-            echo = [ToDte(typed)]
+        echoes = self._settings["E"] or self.faults.echo_stuck
+        echo: list[SimulatedAction] = [ToDte(typed)] if echoes else []
         is_over = typed[-1] == self._registers[3]
         if typed[0] == self._registers[5] and not is_over:
             del self._command[-1:]
@@ -303,8 +301,7 @@ class SimulatedModem:
             text = (typed[:-1] if is_over else typed).translate(None, _CONTROLS)
             self._command += text[: COMMAND_BYTES_MAX + 1 - len(self._command)]
         if is_over:
-            command = bytes(self._command)
-            self._command.clear()
+            command, self._command = bytes(self._command), bytearray()
             return echo + self._line_typed(command, now)
         if self._command in _REPEAT:
             self._command.clear()
@@ -316,9 +313,8 @@ class SimulatedModem:
         if not command.startswith("AT"):
             return []
         self._last_command = typed
-        if self.faults.refuses and self.faults.refuses in command:
-            return self._say("ERROR")
-        if len(typed) > COMMAND_BYTES_MAX:
+        is_refused = self.faults.refuses and self.faults.refuses in command
+        if is_refused or len(typed) > COMMAND_BYTES_MAX:
             return self._say("ERROR")
         actions: list[SimulatedAction] = []
         for part in commands(command):
@@ -328,8 +324,7 @@ class SimulatedModem:
             actions += more
             if self._mode is not _Mode.COMMAND or part.name == "Z":
                 break
-        was_left = self._mode is not _Mode.COMMAND
-        return actions if was_left else actions + self._say("OK")
+        return actions + self._say("OK") if self._mode is _Mode.COMMAND else actions
 
     def _execute(self, command: Command, now: float) -> list[SimulatedAction] | None:
         """Carry out one command; None if it is refused."""

@@ -75,7 +75,7 @@ UNTOLD: Final = frozenset(
 UNTOLD_OF: Final = {
     "Ask": frozenset({"discard"}),
     "Call": frozenset({"code", "dialog", "ended_at"}),
-    "Line": frozenset({"_active_at", "_attempt", "_down_since", "_ppp"}),
+    "Line": frozenset({"_active_at", "_attempt", "_ppp"}),
     "Modem": frozenset({"_asked_at", "_rings", "_said"}),
     "Stay": frozenset({"_active_at"}),
     "Terminal": frozenset({"_after_cr", "_has_answered"}),
