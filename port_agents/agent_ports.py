@@ -65,7 +65,9 @@ class PortInputs(ABC):
     def drained(self, hport: str, now: float) -> list[Action]:
         """Take note that all that was written to a port has left."""
         line = self.lines[hport]
-        return self._did(line, line.drained(now), now)
+        is_awaited = line.awaits_drain
+        actions = line.drained(now)
+        return self._did(line, actions, now) if is_awaited else []
 
     def hook_ended(self, hport: str, failure: str, now: float) -> list[Action]:
         """Take note that a port's hook has ended; `failure` says why it did not work."""

@@ -119,6 +119,11 @@ class Line(LineCall):
         """Take what was read from the device."""
         return self._settled(self._from_modem(self.modem.receive(data, now), now), now)
 
+    @property
+    def awaits_drain(self) -> bool:
+        """Whether `drained` leads to anything: to a hang-up, or to a question's time-out."""
+        return self.stage is Stage.LAST_WORD or self.terminal.awaits_prompt
+
     def drained(self, now: float) -> list[Action]:
         """Take note that the last byte of all that was written has left."""
         self._is_undrained = False

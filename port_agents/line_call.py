@@ -128,16 +128,16 @@ class LineCall:
         actions: list[Action] = []
         for action in wanted:
             match action:
-                case modem_does.Write(data):
-                    actions.append(WriteLine(data))
-                case modem_does.Ringing(_, caller):
-                    actions += self._ringing(caller, now)
+                case modem_does.Write():
+                    actions.append(WriteLine(action.data))
+                case modem_does.CallerBytes():
+                    actions += self._from_caller(action.data, now)
+                case modem_does.Ringing():
+                    actions += self._ringing(action.caller, now)
                 case modem_does.Connected():
                     actions += self._connected(action, now)
-                case modem_does.CallerBytes(data):
-                    actions += self._from_caller(data, now)
-                case modem_does.CallEnded(code):
-                    actions += self._call_ended(code, now)
+                case modem_does.CallEnded():
+                    actions += self._call_ended(action.code, now)
                 case (
                     modem_does.SetDtr()
                     | modem_does.Flush()
@@ -153,8 +153,8 @@ class LineCall:
         actions: list[Action] = []
         for action in wanted:
             match action:
-                case terminal_does.Write(data):
-                    actions += self._write(data)
+                case terminal_does.Write():
+                    actions += self._write(action.data)
                 case terminal_does.Answered(seq, status, data):
                     assert self.dialog is not None, "a question is withdrawn with its dialog"
                     self._note(now, Happening.ANSWERED, _answer(seq, status))

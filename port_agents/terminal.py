@@ -146,7 +146,13 @@ class Terminal:
             typed = bytes(self._line) + typed
             self._line.clear()
         written += _echo(request, bytes(self._line))
-        return _joined([Write(written), *self._take(request, typed)])
+        more = self._take(request, typed) if typed else []
+        return _joined([Write(written), *more])
+
+    @property
+    def awaits_prompt(self) -> bool:
+        """Whether a request's time-out begins when its prompt has left."""
+        return self._request is not None and self._deadline is None
 
     def prompt_written(self, now: float) -> None:
         """Start the time-out of the open request: the last byte of its prompt has left."""
@@ -233,6 +239,8 @@ class Terminal:
 
     def _text(self, typed: bytes) -> bytes:
         """Return text and editing characters, without noise; an escape sequence may go on later."""
+        if not self._escape and _TEXT.fullmatch(typed):
+            return typed
         started = self._escape + typed
         unfinished = _UNFINISHED.search(started)
         self._escape = b""
