@@ -324,17 +324,17 @@ class Telephone:
         said: FromModem = []
         for action in actions:
             match action:
-                case ToDte(data):
+                case ToDte():
                     if said and isinstance(said[-1], bytes):
-                        said[-1] += data
+                        said[-1] += action.data
                     else:
-                        said.append(data)
+                        said.append(action.data)
                 case LinesChanged():
                     self.lines = action
                     said.append(action)
-                case ToCaller(data):
+                case ToCaller():
                     if self.caller is not None:
-                        self.caller.hear(data)
+                        self.caller.hear(action.data)
                 case CallAnswered():
                     if self.caller is not None:
                         self.caller.answered()

@@ -60,6 +60,13 @@ EXPLAINED: Final[dict[str, str]] = {
         "the same program: without a question there is no deadline; the condition is for the type "
         "checker"
     ),
+    "port_agents.terminal:Terminal.awaits_prompt: self._request is not None -> True": (
+        "the same program: a line on which nothing is asked is looked at without need; the "
+        "condition saves time"
+    ),
+    "port_agents.terminal:Terminal.awaits_prompt: self._deadline is None -> True": (
+        "the same program: a line whose time-out runs is looked at again, likewise"
+    ),
     "port_agents.modem_arming:ModemArming._has_carrier: self._lines is not None -> True": (
         "the same program: where DCD is watched there are lines; the condition is for the type "
         "checker"
