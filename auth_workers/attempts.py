@@ -5,6 +5,7 @@ Invariant: at most `REMEMBERED_MAX` are kept, and none beyond its time.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 __all__ = ["REMEMBERED_MAX", "Attempts"]
@@ -42,6 +43,10 @@ class Attempts:
         if len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
             self.forgotten_early += 1
+
+    def deadline(self) -> float:
+        """Return when `forget` has something to drop; `math.inf` if nothing is kept."""
+        return next(iter(self._kept.values()))[1] if self._kept else math.inf
 
     def forget(self, now: float) -> None:
         """Drop what is past its time."""

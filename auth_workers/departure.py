@@ -32,8 +32,8 @@ class Departure:
         """Return what DRAIN tells of the deadline."""
         return max(0, round((self._deadline - now) * 1000))
 
-    def is_due(self, busy: int, now: float) -> bool:
-        """Return whether to leave now, with `busy` dialogs open."""
-        if not self.draining:
-            return False
-        return now >= self._deadline or (not busy and now >= self._began_at + DRAIN_S_MIN)
+    def due(self, busy: int) -> float:
+        """Return when to leave, with `busy` dialogs open; `math.inf`: there is no such time."""
+        if busy or not self.draining:
+            return self._deadline
+        return min(self._deadline, self._began_at + DRAIN_S_MIN)

@@ -9,12 +9,12 @@ Invariant: who is accepted is accepted by the chain of a policy of which every k
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from auth_workers.authenticators import (
     Accepted,
@@ -86,7 +86,7 @@ class Judging:
                 break
             # Only where it is for him whatever becomes known: before his roles are, it may not be.
             sure = index is not None and self._rules[index].judge(known) is Answer.YES
-            login.terms = dataclasses.replace(login.terms, break_glass=sure and policy.break_glass)
+            login.terms = replace(login.terms, break_glass=sure and policy.break_glass)
             results[step] = await self._ask(step, login)
         if step is not Outcome.ACCEPTED:
             last = [result for result in results.values() if _outcome(result) is step]
@@ -100,9 +100,9 @@ class Judging:
     def _known(self, login: Login) -> Situation:
         """Return all that is known of the caller now."""
         if not login.accepted:
-            return dataclasses.replace(self._situation(), user=login.user)
+            return replace(self._situation(), user=login.user)
         roles = frozenset(role for accepted in login.accepted for role in accepted.roles)
-        return dataclasses.replace(self._situation(), user=login.accepted[0].user, roles=roles)
+        return replace(self._situation(), user=login.accepted[0].user, roles=roles)
 
     async def _ask(self, name: str, login: Login) -> Result:
         login.dialog.note(step=name)

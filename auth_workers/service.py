@@ -183,7 +183,8 @@ class _Shell:
             while not self.runner.left.is_set():
                 if stopping.is_set() and not self.core.draining:
                     self.runner.perform(self.core.drain(DRAIN_S, self.runner.clock()))
-                self.runner.perform(self.core.tick(self.runner.clock()))
+                if (now := self.runner.clock()) >= self.core.deadline():
+                    self.runner.perform(self.core.tick(now))
                 await asyncio.sleep(TICK_S)
         finally:
             telling.cancel()

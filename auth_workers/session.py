@@ -145,7 +145,7 @@ class Worker:
         return out
 
     def tick(self, now: float) -> list[Action]:
-        """Do what time asks for; to be called a few times a second."""
+        """Do what time asks for."""
         out: list[Action] = []
         # Both tables stand in the order of their times, since the bound is the same for all.
         old = takewhile(
@@ -162,9 +162,22 @@ class Worker:
             dialog.bound_end(now, out)
             self._settle(dialog, now, out)
         self.attempts.forget(now)
-        if self._departure.is_due(len(self._dialogs), now):
+        if now >= self._departure.due(len(self._dialogs)):
             self._leave(now, out)
         return out
+
+    def deadline(self) -> float:
+        """Return when `tick` is next of use; `math.inf` if never."""
+        due = min(self.attempts.deadline(), self._departure.due(len(self._dialogs)))
+        for dialog in self._tasks.values():
+            due = min(due, dialog.started_at + self._dialog_max_s)
+            break
+        for dialog in self._silent.values():
+            due = min(due, dialog.lost_at + self._reattach_s)
+            break
+        for dialog in self._ended.values():
+            due = min(due, dialog.end_bound_at)
+        return due
 
     def drain(self, deadline_s: float, now: float) -> list[Action]:
         """Take no new dialogs, finish those that are open, then leave.

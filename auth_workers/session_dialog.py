@@ -305,13 +305,13 @@ class DialogSession:
 
     def bound_end(self, now: float, out: list[Action]) -> None:
         """Close a dialog whose END was delayed, or whose task cleans up, for too long."""
-        if self.state is State.DELAYED and now >= self.ended_at + self.lease_s:
+        if now < self.end_bound_at:
+            return
+        if self.state is State.DELAYED:
             self.drops["END delayed for longer than the lease"] += 1
-        elif self.state is State.ENDING and now >= self.ended_at + self._clean_up_s:
+        else:
             self.drops["clean-up took too long"] += 1
             self._reply(now, out)
-        else:
-            return
         self.close(Outcome.ENDED, _TIMEOUT, now, out)
 
     def expire(self, now: float, out: list[Action]) -> None:
@@ -332,8 +332,11 @@ class DialogSession:
         self.state = State.OVER
 
     @property
-    def _clean_up_s(self) -> float:
-        return min(CLEAN_UP_S_MAX, self.lease_s / 2)
+    def end_bound_at(self) -> float:
+        """When `bound_end` closes it, if it has had its END."""
+        if self.state is State.DELAYED:
+            return self.ended_at + self.lease_s
+        return self.ended_at + min(CLEAN_UP_S_MAX, self.lease_s / 2)
 
     def _refuse_to_speak(self) -> Code | None:
         """Return why neither Send nor Receive can start now, or None.

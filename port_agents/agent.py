@@ -187,10 +187,10 @@ class Agent(PortInputs):
 
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""
-        links = min(self.brokers.deadline(), self.records.deadline())
-        if self._offers:
-            links = min(links, *(until for until, _ in self._offers.values()))
-        return min(self._timers.next(), self._orders.deadline(), links)
+        due = min(self._timers.next(), self.brokers.deadline(), self.records.deadline())
+        for until, _ in self._offers.values():
+            due = min(due, until)
+        return min(due, self._orders.deadline()) if self._orders.are_open else due
 
     # Messages.
 

@@ -82,6 +82,11 @@ class Orders:
         self._timeout_s = timeout_s
         self._open: list[_Order] = []
 
+    @property
+    def are_open(self) -> bool:
+        """Whether any is under way."""
+        return bool(self._open)
+
     def order(self, session: int, command: Command, now: float) -> None:
         """Carry out an order for one port, or with hport "" for all."""
         lines = self._targets(command.hport)

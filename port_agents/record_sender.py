@@ -137,7 +137,7 @@ class RecordSender:
 
     def deadline(self) -> float:
         """Return when `tick` is due; `math.inf` if it isn't."""
-        return next(iter(self._sent.values()), math.inf) + RESEND_S
+        return next(iter(self._sent.values())) + RESEND_S if self._sent else math.inf
 
     def _begin_anew(self) -> list[RecordAction]:
         self._after = 0

@@ -35,9 +35,13 @@ class Timers(Generic[T]):
 
     def next(self) -> float:
         """Return when the first is due; `math.inf` if none is."""
-        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else math.inf
+        heap = self._heap
+        while heap:
+            when, _, thing = heap[0]
+            if self._due.get(thing) == when:
+                return when
+            heapq.heappop(heap)
+        return math.inf
 
     def take_due(self, now: float) -> list[T]:
         """Return and forget those that are due, the first first."""

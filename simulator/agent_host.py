@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from dialgate.codes import NO_ERROR
 from dialgate.histogram import ANSWER_BOUNDS_S, Histogram
 from dialgate.session import (
     CloseLink,
@@ -236,7 +235,7 @@ class AgentHost(Peer):
                 case OpenLink(address):
                     self.open_link(address)
                 case CloseLink(address):
-                    self.links[address].session.stop(NO_ERROR)
+                    self.stop_link(address)
                 case _:
                     pass
 

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 from msgspec import UNSET
 
+from dialgate.codes import NO_ERROR
 from dialgate.session import (
     PeerSession,
     SessionClosed,
@@ -191,12 +192,6 @@ class _Link:
             jitter=peer.world.random.random,
         )
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether a session that isn't open wants no other socket than it has."""
-        session = self.session
-        return not session.connect_wanted and (self.connection is None or session.connected())
-
     def settle(self) -> None:
         """Do what the session wants: connect, send, close."""
         session = self.session
@@ -233,6 +228,8 @@ class Peer(Host):
     def __init__(self, world: Surroundings, name: str) -> None:
         super().__init__(world, name)
         self.links: dict[str, _Link] = {}
+        self._unsettled: list[_Link] = []
+        """Links whose session was told something in this turn."""
         self._last_session = 0
         self._links_due = math.inf
         """When the first link's timer is due, or earlier."""
@@ -265,6 +262,7 @@ class Peer(Host):
         if link is None:
             link = self.links[address] = _Link(self, address)
         link.session.start(self.timeline.now)
+        self._touch(link)
         self._links_due = -math.inf
 
     def arrive(self, connection: Connection, frame: bytes) -> None:
@@ -282,7 +280,19 @@ class Peer(Host):
         if session == link.session.session:
             self._deliver(link, link.session.send_failed(self.timeline.now))
 
+    def stop_link(self, address: str) -> None:
+        """Say BYE to a broker, and have done with it."""
+        link = self.links[address]
+        link.session.stop(NO_ERROR)
+        self._touch(link)
+
+    def _touch(self, link: _Link) -> None:
+        """See to it that this turn does what the link's session wants."""
+        if link not in self._unsettled:
+            self._unsettled.append(link)
+
     def _deliver(self, link: _Link, events: Sequence[SessionEvent]) -> None:
+        self._touch(link)
         if link.session.state is not SessionState.OPEN:
             self._links_due = -math.inf
         for event in events:
@@ -300,23 +310,24 @@ class Peer(Host):
         for link in self.links.values():
             if link.session.session == action.session:
                 link.session.send(action.message)
+                self._touch(link)
                 break
 
     def settle(self) -> None:
-        """Send what is to be sent, on every link."""
-        for link in self.links.values():
-            session = link.session
-            is_open = session.state is SessionState.OPEN
-            if session._outbox or not (is_open or link.is_settled):  # noqa: SLF001
+        """Send what is to be sent, on every link that there is something to send on."""
+        if self._unsettled:
+            unsettled, self._unsettled = self._unsettled, []
+            for link in unsettled:
                 link.settle()
 
     def deadline(self, *, anew: bool = False) -> float:
         """Return when the first link's timer is due, or earlier; `anew`: exactly."""
         if anew or self._links_due == -math.inf:
             # While a session is open its timer only moves to later: no need to look each turn.
-            self._links_due = min(
-                [link.session.deadline() for link in self.links.values()], default=math.inf
-            )
+            due = math.inf
+            for link in self.links.values():
+                due = min(due, link.session.deadline())
+            self._links_due = due
         return self._links_due
 
     def tick(self) -> None:

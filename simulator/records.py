@@ -33,8 +33,8 @@ class Spool:
         self.is_full = False
         """Whether nothing can be written; what is there can be read."""
         self.kept: list[CallRecord] = []
-        self.under_way: dict[bytes, CallFacts] = {}
-        """Notes of calls that have no stop record yet."""
+        self.under_way: dict[bytes, Callable[[], CallFacts]] = {}
+        """Notes of calls that have no stop record yet; few are ever read."""
         self.unkept: list[CallRecord] = []
         """In the memory of the process, until there is room."""
         self.unstored: dict[bytes, Spooled] = {}
@@ -62,11 +62,8 @@ class Spool:
         """Return what is known of calls that have no stop record."""
         stopped = {record.call for record in self.kept if record.kind == "stop"}
         started = {each.call: each.facts for each in self.kept if each.kind == "start"}
-        return {
-            call: facts
-            for call, facts in {**self.under_way, **started}.items()
-            if call not in stopped
-        }
+        noted = {call: read() for call, read in self.under_way.items()}
+        return {call: facts for call, facts in {**noted, **started}.items() if call not in stopped}
 
 
 class Table:

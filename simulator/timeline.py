@@ -8,14 +8,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any, Final
 
-__all__ = ["Entry", "Timeline"]
-
-Entry = list[Any]
-"""Due, order, what to call, its arguments; `Timeline.cancel` takes it."""
-
-_CALL: Final = 2
+__all__ = ["Timeline"]
 
 
 class Timeline:
@@ -29,31 +23,24 @@ class Timeline:
         self.is_stopped = False
         """Whether nothing more happens."""
         self._order = 0
-        self._heap: list[Entry] = []
+        self._heap: list[tuple[float, int, Callable[..., object], tuple[object, ...]]] = []
+        """Due, order, what to call, its arguments."""
 
-    def at(self, when: float, what: Callable[..., object], *args: object) -> Entry:
+    def at(self, when: float, what: Callable[..., object], *args: object) -> None:
         """Let `what` happen at `when`, or now if that is past."""
         self._order += 1
-        entry = [max(self.now, when), self._order, what, args]
-        heapq.heappush(self._heap, entry)
-        return entry
+        due = when if when > self.now else self.now  # noqa: FURB136 - max() takes three times as long
+        heapq.heappush(self._heap, (due, self._order, what, args))
 
-    def after(self, wait_s: float, what: Callable[..., object], *args: object) -> Entry:
+    def after(self, wait_s: float, what: Callable[..., object], *args: object) -> None:
         """Let `what` happen in `wait_s` seconds."""
-        return self.at(self.now + wait_s, what, *args)
-
-    @staticmethod
-    def cancel(entry: Entry) -> None:
-        """Let it not happen."""
-        entry[_CALL] = None
+        self.at(self.now + wait_s, what, *args)
 
     def run(self, until: float) -> None:
         """Let everything happen that is due by `until`."""
         heap = self._heap
         while heap and heap[0][0] <= until and not self.is_stopped:
             due, _, what, args = heapq.heappop(heap)
-            if what is None:
-                continue
             self.now = due
             self.events += 1
             what(*args)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import Final
 
 from auth_workers.dialog import Dialog
 from dialgate import history
-from dialgate.records import CallFacts, CallRecord
+from dialgate.records import CallRecord
 from dialgate.sealing import Sealer, cookie_context
 from port_agents.call import Call
 from port_agents.call_records import facts_of
@@ -251,10 +252,8 @@ class Told:
         """Note that a call is under way; on a full disk nobody can."""
         spool = self.spools[agent.name]
         if not spool.is_full:
-            spool.under_way[call.id] = self._facts(agent, hport, call)
-
-    def _facts(self, agent: AgentHost, hport: str, call: Call) -> CallFacts:
-        return facts_of(call, (agent.site, agent.name, hport), clock_offset_s=0.0)
+            port = agent.site, agent.name, hport
+            spool.under_way[call.id] = partial(facts_of, call, port, clock_offset_s=0.0)
 
     def keep(self, agent: AgentHost, hport: str, record: Record) -> None:
         """Keep a record."""
@@ -263,7 +262,7 @@ class Told:
             call=record.call.id,
             kind=record.kind,
             made_at=self.timeline.now,
-            facts=self._facts(agent, hport, record.call),
+            facts=facts_of(record.call, (agent.site, agent.name, hport), clock_offset_s=0.0),
         )
         self.watch.calls.setdefault(made.call, hport)
         spool = self.spools[agent.name]

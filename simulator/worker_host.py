@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from auth_workers.runner import Conduct, Runner
 from auth_workers.session import Worker
-from dialgate.codes import NO_ERROR
 from dialgate.sealing import Sealer
 from dialgate.session import SessionClosed, SessionEvent, SessionOpened, Transmit
 from dialgate.wire.verbs import Role
@@ -21,8 +20,8 @@ from simulator.tasks import TaskLoop
 __all__ = ["CAPACITY", "WorkerHost"]
 
 CAPACITY: Final = 100
-TICK_S: Final = 0.5
-"""How often the core is told the time."""
+TICK_S: Final = 0.1
+"""How often a worker looks at the time, which is what its core's deadlines are late by."""
 
 
 class WorkerHost(Peer):
@@ -62,7 +61,6 @@ class WorkerHost(Peer):
                 clock=self._loop.time,
             )
         )
-        self._tick_at = world.timeline.now
         self.has_left = False
         """Whether it has drained."""
         self._brokers = brokers
@@ -95,23 +93,21 @@ class WorkerHost(Peer):
         self._loop.run_ready()
         if self.runner.left.is_set():
             self.has_left = True
-            for link in self.links.values():
-                link.session.stop(NO_ERROR)
+            for address in self.links:
+                self.stop_link(address)
         super().settle()
 
     def deadline(self, *, anew: bool = False) -> float:
         """Return when a link or the core is due."""
         if self.has_left:
             return math.inf
-        links = super().deadline(anew=anew)
-        return min(self._tick_at, links)
+        return min(self.core.deadline() + TICK_S, super().deadline(anew=anew))
 
     def tick(self) -> None:
         """Do what time asks for."""
         super().tick()
         now = self.timeline.now
-        if now >= self._tick_at:
-            self._tick_at = now + TICK_S
+        if now >= self.core.deadline() + TICK_S:
             self.runner.perform(self.core.tick(now))
 
     def look(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
+from msgspec import Struct
 from prometheus_client.metrics_core import Metric
 
 from auth_workers.dialog import Dialog
@@ -41,8 +42,7 @@ UNKNOWN_USER: Final = "(unknown)"
 """Stands in logs and records for a name that is perhaps nobody's: people type passwords there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What the policy grants a caller and how he is spoken to; texts are as shown."""
 
     tries_max: int

@@ -10,10 +10,11 @@ import argparse
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from dialgate.cli.table import add_output, duration, print_table
 from dialgate.errors import StateError, UsageError

@@ -15,6 +15,8 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Literal, Protocol
 
+from msgspec import Struct
+
 from dialgate.enums import direct_members
 
 __all__ = ["Answer", "Key", "Patterns", "Roles", "Situation"]
@@ -30,8 +32,7 @@ class Answer(Enum):
     """It depends on what isn't known yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """A call as far as it is known."""
 
     site: str

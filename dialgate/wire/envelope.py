@@ -73,6 +73,12 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
     """
     if len(frame) > FRAME_BYTES_MAX:
         return [], "frame too long"
+    alone = _decode_alone(frame)
+    return _decode_all(frame) if alone is None else ([alone], "")
+
+
+def _decode_all(frame: bytes) -> tuple[list[Envelope], str]:
+    """Return what `decode_frame` does, of a frame that is not too long."""
     unpacker = _IDLE.pop() if _IDLE else _unpacker()
     tell = unpacker.tell
     origin = tell()
@@ -111,6 +117,28 @@ def decode_frame(frame: bytes) -> tuple[list[Envelope], str]:
     if not fault:  # With anything left in it, it would read the next frame wrongly.
         _IDLE.append(unpacker)
     return messages, fault
+
+
+def _decode_alone(frame: bytes) -> Envelope | None:
+    """Return the message that is the whole of `frame`; None: there are more, or there is a fault.
+
+    Most frames are like that where peers are not busy, and this neither copies them nor touches the
+    buffer of an unpacker, which is larger than a processor's nearest cache.
+    """
+    try:
+        message = msgpack.unpackb(
+            frame,
+            use_list=False,
+            raw=False,
+            max_array_len=4,
+            max_str_len=0,
+            max_map_len=0,
+            max_ext_len=0,
+        )
+        verb, dialog, attempt, body = message
+    except (TypeError, ValueError, msgpack.UnpackException):
+        return None
+    return None if _fault(message) else (verb, dialog, attempt, body, frame)
 
 
 def _unpacker() -> msgpack.Unpacker:

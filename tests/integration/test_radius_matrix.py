@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
+from msgspec import structs
 
 from auth_workers.authenticators.radius import Radius
 from auth_workers.radius.client import Client
@@ -31,7 +31,7 @@ from tests.integration.udp_proxy import Alter, proxy
 from tests.matrices import Matrix
 
 PAGE: Final = PROJECT / "docs" / "authenticators.md"
-ONE_TRY: Final = replace(TERMS, tries_max=1)
+ONE_TRY: Final = structs.replace(TERMS, tries_max=1)
 PATIENT_S, HASTY_S = 3.0, 0.2
 """Where an answer comes it is waited for; where none comes, not for long."""
 

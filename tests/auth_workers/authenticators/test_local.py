@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
+from msgspec import structs
 
 from auth_workers.authenticators import UNKNOWN_USER, Accepted, Login, Rejected, Result, Unavailable
 from auth_workers.authenticators.local import Local
@@ -177,7 +178,7 @@ async def test_a_locked_user_costs_the_same_work_as_a_wrong_password(
 ) -> None:
     """Else the haste of a refusal would tell that the user is locked."""
     script = (name.encode(), b"sesame")
-    one_try = replace(TERMS, tries_max=1)
+    one_try = structs.replace(TERMS, tries_max=1)
     refused = Refused(shown, attributes={"message": TERMS.refusal})
 
     assert await Caller(*script).meets(site.local, one_try) == refused

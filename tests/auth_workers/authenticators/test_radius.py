@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from msgspec import structs
 
 from auth_workers.authenticators import UNKNOWN_USER, Accepted, Rejected, Unavailable
 from auth_workers.authenticators.radius import KIND, Radius
@@ -260,7 +261,7 @@ async def test_after_a_lost_worker_the_conversation_starts_over_with_its_tries()
 
 
 async def test_a_login_ends_in_a_verdict_of_each_kind() -> None:
-    terms = replace(TERMS, tries_max=1)
+    terms = structs.replace(TERMS, tries_max=1)
 
     assert await Caller(b"ann", b"secret").meets(corp(Network(YES)), terms) == Granted(
         "ann", attributes=ANN.attributes
