@@ -5,6 +5,7 @@ The modems are not its own: they stay when it is killed (`simulator.telephone`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -200,8 +201,9 @@ class AgentHost(Peer):
 
     def deadline(self, *, anew: bool = False) -> float:
         """Return when a link or the core is due."""
-        links, core = super().deadline(anew=anew), self.core.deadline()
-        return min(core, links)
+        if anew or self._links_due == -math.inf:
+            self.look_at_links()
+        return min(self.core.deadline(), self._links_due)
 
     def tick(self) -> None:
         """Do what time asks for."""

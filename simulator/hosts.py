@@ -232,7 +232,7 @@ class Peer(Host):
         """Links whose session was told something in this turn."""
         self._last_session = 0
         self._links_due = math.inf
-        """When the first link's timer is due, or earlier."""
+        """When the first link's timer is due, or earlier; `-math.inf`: it isn't known."""
 
     def next_session(self) -> int:
         """Return the number of the next session."""
@@ -320,15 +320,14 @@ class Peer(Host):
             for link in unsettled:
                 link.settle()
 
-    def deadline(self, *, anew: bool = False) -> float:
-        """Return when the first link's timer is due, or earlier; `anew`: exactly."""
-        if anew or self._links_due == -math.inf:
-            # While a session is open its timer only moves to later: no need to look each turn.
-            due = math.inf
-            for link in self.links.values():
-                due = min(due, link.session.deadline())
-            self._links_due = due
-        return self._links_due
+    def look_at_links(self) -> None:
+        """Find out when the first link's timer is due.
+
+        While a session is open its timer only moves to later: no need to look each turn.
+        """
+        self._links_due = math.inf
+        for link in self.links.values():
+            self._links_due = min(self._links_due, link.session.deadline())
 
     def tick(self) -> None:
         """Do what time asks of the links."""

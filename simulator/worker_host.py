@@ -101,7 +101,9 @@ class WorkerHost(Peer):
         """Return when a link or the core is due."""
         if self.has_left:
             return math.inf
-        return min(self.core.deadline() + TICK_S, super().deadline(anew=anew))
+        if anew or self._links_due == -math.inf:
+            self.look_at_links()
+        return min(self.core.deadline() + TICK_S, self._links_due)
 
     def tick(self) -> None:
         """Do what time asks for."""
