@@ -36,6 +36,9 @@ __all__ = [
     "worker_fields",
 ]
 
+DETAIL_MAX: Final = 8
+"""Names in a line's `detail`, unless one message has more of them; a body bounds each."""
+
 Fields = dict[str, Any]
 """What observers get as a JSON object."""
 
@@ -63,7 +66,11 @@ class Line(NamedTuple):
     since: float
     """Broker's clock when it came into that state."""
     detail: Fields = {}  # noqa: RUF012 - never changed
-    """What the agent tells beyond that."""
+    """What the agent has told beyond that, in this session."""
+
+    def is_told_by(self, agent: AgentSession) -> bool:
+        """Return whether this is the word of that session, and no other's."""
+        return self.session == agent.number and self.instance == agent.instance
 
     def fields(self, now: float) -> Fields:
         """Return the line as observers get it."""
@@ -136,12 +143,16 @@ class Board:
         """Take over what an agent says of its ports.
 
         Raises:
-            Breach: it lists more of them than a broker keeps.
+            Breach: it lists more of them, or more of one of them, than a broker keeps.
         """
         known = self.lines.setdefault(agent.name, {})
         for each in lines:
-            if each.hport not in known and len(known) >= self._limits.ports_max:
+            before = known.get(each.hport)
+            if before is None and len(known) >= self._limits.ports_max:
                 raise Breach(INVALID, "too many ports", f"LINES: over {self._limits.ports_max}")
+            detail = {} if each.detail is UNSET else each.detail
+            if before is not None and before.is_told_by(agent):
+                detail = _laid_over(before.detail, detail)
             if agent.listed is not None:
                 agent.listed.add(each.hport)
             since = now - each.since_ms / 1000
@@ -154,7 +165,7 @@ class Board:
                 each.state,
                 each.reason,
                 since,
-                {} if each.detail is UNSET else each.detail,
+                detail,
             )
             known[each.hport] = line
             if self._is_watched:
@@ -202,6 +213,20 @@ class Board:
         if self._is_watched:
             self.last_id += 1
             self._changes.append(Change(self.last_id, event, fields))
+
+
+def _laid_over(before: Fields, news: Fields) -> Fields:
+    """Return what is known of a line: what was told before, and in its place what is told now.
+
+    Raises:
+        Breach: by adding a little each time it has become more than a broker keeps.
+    """
+    if not news:
+        return before
+    detail = before | news
+    if len(detail) > max(DETAIL_MAX, len(news)):
+        raise Breach(INVALID, "too much detail", f"LINES: over {DETAIL_MAX} names in detail")
+    return detail
 
 
 def agent_fields(agent: AgentSession, now: float) -> Fields:

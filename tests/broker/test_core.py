@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+from msgspec import UNSET
+
 from dialgate.codes import NO_ERROR, Code
 from dialgate.wire.bodies import Bye, Command, Commanded, Lines, LineState
 from dialgate.wire.envelope import encode_message
@@ -279,6 +284,51 @@ def test_ports_of_an_agent_are_bounded() -> None:
 
     assert agent.hears() == ["ERROR win:13"]
     assert shown(house) == {"p1": "idle"}
+
+
+def tell_detail(agent: Peer, **detail: Any) -> None:
+    told: Any = detail or UNSET
+    line = LineState(hport="p1", state="idle", reason="", since_ms=0, detail=told)
+    agent.say(Verb.LINES, Lines(lines=(line,), complete=True))
+
+
+def detail_of(house: House) -> dict[str, Any]:
+    return house.broker.board.lines["A"]["p1"].detail
+
+
+def test_what_a_session_tells_of_a_port_is_laid_over_what_it_told_before() -> None:
+    house = House()
+    agent = house.agent()
+    tell_detail(agent, modem_lines={"dcd": False}, counters={"calls": 1, "faults": 1})
+    tell_detail(agent, counters={"calls": 2})
+    tell_detail(agent)
+
+    assert detail_of(house) == {"modem_lines": {"dcd": False}, "counters": {"calls": 2}}
+
+
+@pytest.mark.parametrize("again", [{}, {"instance": id16("B")}])
+def test_what_another_session_told_of_a_port_is_not_kept(again: dict[str, Any]) -> None:
+    house = House()
+    agent = house.agent()
+    tell_detail(agent, modem_lines={"dcd": True}, last_call=None)
+    agent.fails()
+    agent.session -= bool(again)
+    assert agent.hello(**again) == ["WELCOME"]
+    tell_detail(agent, last_call={"user": "ann"})
+
+    assert detail_of(house) == {"last_call": {"user": "ann"}}
+
+
+def test_of_a_port_no_more_is_kept_than_a_message_tells_or_eight_names() -> None:
+    house = House()
+    agent = house.agent()
+    whole = {f"n{number}": 0 for number in range(9)}
+    tell_detail(agent, **whole)
+    tell_detail(agent, **whole)
+    assert (detail_of(house), agent.hears()) == (whole, [])
+
+    tell_detail(agent, n9=0)
+    assert (detail_of(house), agent.hears()) == (whole, ["ERROR win:13"])
 
 
 def test_an_agent_is_warned_of_so_many_ports_of_others_and_no_more() -> None:
