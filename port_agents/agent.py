@@ -31,7 +31,7 @@ from port_agents.line_actions import Action as LineAction
 from port_agents.line_actions import LineChanged, LineSettings
 from port_agents.orders import Orders
 from port_agents.record_sender import RecordSender
-from port_agents.reports import lines_messages
+from port_agents.reports import Reports
 from port_agents.timers import Timers
 
 __all__ = ["Agent"]
@@ -79,6 +79,7 @@ class Agent(PortInputs):
         self._busy: set[Line] = set()
         """Lines that a drained agent waits for."""
         self._orders = Orders(self.lines, self._perform, self._emit, order_timeout_s)
+        self._reports = Reports()
         self.records: Final = RecordSender()
         self.is_draining = False
         """Whether no calls are answered any more, until the end."""
@@ -235,8 +236,8 @@ class Agent(PortInputs):
         """Take the new home into use: all ports are told there, and dialogs begun there."""
         home = self.brokers.home
         assert home is not None, "there is a home to settle in"
-        self._report(list(self.lines.values()), now)
         for line in self.lines.values():
+            self._reports.changed(line)
             self._perform(line, line.route(home, now), now)
             if line.dialog is not None and line.dialog.session not in {None, home.session}:
                 self._perform(line, line.move(home, Again.MOVED, now), now)
@@ -271,14 +272,6 @@ class Agent(PortInputs):
         """Return the lines of those of `dialogs` that are still open."""
         return [self._dialogs[x] for x in dialogs if x in self._dialogs]
 
-    def _report(self, lines: Sequence[Line], now: float) -> None:
-        """Tell the home's observers of `lines`."""
-        home = self.brokers.home
-        if home is None:
-            return
-        for message in lines_messages(lines, now):
-            self._emit(Transmit(home.session, message))
-
     # After every input.
 
     def _perform(self, line: Line, actions: Iterable[LineAction], now: float) -> None:
@@ -292,7 +285,7 @@ class Agent(PortInputs):
                     unserved = action
                 case LineChanged():
                     self._actions.append(OnPort(line.settings.hport, action))
-                    self._report([line], now)
+                    self._reports.changed(line)
                 case _:
                     self._actions.append(OnPort(line.settings.hport, action))
         self._track(line)
@@ -328,11 +321,16 @@ class Agent(PortInputs):
             sessions = [y for x in dialogs for y in (x.session, x.next_session)]
             links = [self.brokers.link_of(x) for x in sessions if x is not None]
             self._emit(*self.brokers.release([*links, *self._offers]))
+        home = self.brokers.home
         if self.is_draining and not self._busy and not self._finished:
             self._finished = True
             for line in self.lines.values():
                 self._perform(line, line.cut(Disconnect.AGENT_STOPPED, _STOPPED, now), now)
             self._emit(*self.brokers.close(), Finished())
+        if home is not None and self._reports.due:
+            # Before all else: whose order is answered may look at once what has become of the port.
+            told = [Transmit(home.session, each) for each in self._reports.take(home.session, now)]
+            self._actions[:0] = told
         home = self.brokers.home
         # What a site's own broker stores is not in the cluster's state: the records wait for it.
         session = None if home is None or home.is_local else home.session

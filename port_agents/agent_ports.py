@@ -6,13 +6,14 @@ Pure.  `port_agents.agent` builds on it, and knows of brokers, dialogs and time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from port_agents.agent_actions import Action
 from port_agents.line import Line
 from port_agents.line_actions import Action as LineAction
 from port_agents.line_actions import Closure
 from port_agents.modem_actions import ModemLines
+from port_agents.reports import Reports
 
 __all__ = ["PortInputs"]
 
@@ -22,14 +23,12 @@ class PortInputs(ABC):
 
     lines: Mapping[str, Line]
     """By HPORT."""
+    _reports: Reports
+    """What observers are to be told of them."""
 
     @abstractmethod
     def _perform(self, line: Line, actions: Iterable[LineAction], now: float) -> None:
         """Pass on what `line` wants."""
-
-    @abstractmethod
-    def _report(self, lines: Sequence[Line], now: float) -> None:
-        """Tell observers of `lines`."""
 
     @abstractmethod
     def _done(self, now: float) -> list[Action]:
@@ -51,7 +50,7 @@ class PortInputs(ABC):
         was_asking = line.modem.is_asking
         self._perform(line, line.receive(data, now), now)
         if was_asking and not line.modem.is_asking:
-            self._report([line], now)  # What the modem said is for people to see.
+            self._reports.changed(line)  # What the modem said is for people to see.
         return self._done(now)
 
     def lines_changed(self, hport: str, lines: ModemLines, now: float) -> list[Action]:
@@ -59,7 +58,7 @@ class PortInputs(ABC):
         line = self.lines[hport]
         self._perform(line, line.lines_changed(lines, now), now)
         if line.is_clear:
-            self._report([line], now)
+            self._reports.changed(line)
         return self._done(now)
 
     def drained(self, hport: str, now: float) -> list[Action]:

@@ -8,24 +8,18 @@ Invariant: a call counts once, when it is over, in each kind that it is of.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from port_agents.call import Call, Disconnect
-from port_agents.modem_actions import InitAnswer, ModemCounters, ModemLines
 
-__all__ = ["IN_VAIN_MIN", "PortHistory", "detail_of"]
+__all__ = ["IN_VAIN_MIN", "PortCounters", "PortHistory"]
 
 SHORT_CALL_S: Final = 10.0
 """A call that was connected for less is short: many of them are a bad line or a scan."""
 IN_VAIN_MIN: Final = 5
 """Calls in a row that a port answered in vain, so that somebody should look at its line."""
-ANSWERS_MAX: Final = 6
-"""Answers of the modem that are told; the last ones."""
-TEXT_CHARS_MAX: Final = 64
-"""Of each text that is told, so that a LINES message stays within its 16 KiB."""
 
 
 class PortCounters(Struct):
@@ -72,51 +66,3 @@ class PortHistory:
             self.counters.in_vain += 1
         else:
             self.counters.unanswered += 1  # Which says nothing of who was not answered.
-
-
-def detail_of(
-    history: PortHistory,
-    lines: ModemLines | None,
-    answers: list[InitAnswer],
-    counters: ModemCounters,
-    now: float,
-) -> dict[str, Any]:
-    """Return what people are told of a port beyond its state, in bounded size."""
-    return {
-        "modem_lines": None if lines is None else _shown(lines),
-        "init_answers": [
-            {
-                "command": answer.command[:TEXT_CHARS_MAX],
-                "answer": answer.answer[:TEXT_CHARS_MAX],
-                "ms": answer.took_ms,
-            }
-            for answer in answers[-ANSWERS_MAX:]
-        ],
-        "counters": {**asdict(history.counters), **asdict(counters)},
-        "last_call": None if history.last is None else _told(history.last, now),
-    }
-
-
-def _shown(lines: ModemLines) -> dict[str, bool]:
-    return {"dcd": lines.dcd, "dsr": lines.dsr, "ri": lines.ri, "cts": lines.cts}
-
-
-def _told(call: Call, now: float) -> dict[str, Any]:
-    connected_at, ended_at = call.connected_at, now if call.ended_at is None else call.ended_at
-    verdict = None if call.dialog is None else call.dialog.verdict
-    return {
-        "call": call.id.hex(),
-        "ended_ms": _ms(now - ended_at),
-        "connected_ms": None if connected_at is None else _ms(ended_at - connected_at),
-        "caller": call.caller.number[:TEXT_CHARS_MAX],
-        "connect_text": call.connect_text[:TEXT_CHARS_MAX],
-        "user": "" if verdict is None else verdict.username[:TEXT_CHARS_MAX],
-        "service": call.service[:TEXT_CHARS_MAX],
-        "disconnect": "" if call.disconnect is None else call.disconnect.value,
-        "bytes_in": call.bytes_in,
-        "bytes_out": call.bytes_out,
-    }
-
-
-def _ms(seconds: float) -> int:
-    return max(0, round(seconds * 1000))

@@ -163,7 +163,7 @@ class LineState(Struct, frozen=True, kw_only=True):
     since_ms: Milliseconds
     """How long it has been in this state."""
     detail: dict[str, Any] | UnsetType = UNSET
-    """What an agent tells people beyond that, under names of its own."""
+    """What an agent tells people beyond that, under names of its own; section 10 says which."""
 
 
 class Lines(Body, frozen=True, kw_only=True):

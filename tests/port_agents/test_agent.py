@@ -62,12 +62,15 @@ MODEM: Final = ModemSettings(init=("ATZ",), dcd="ignore")
 class Bench:
     """An agent, its brokers and its modems."""
 
-    def __init__(self, brokers: str = "ab", local_brokers: str = "", ports: int = 2) -> None:
+    def __init__(
+        self, brokers: str = "ab", local_brokers: str = "", ports: int = 2, **line: Any
+    ) -> None:
         ids = count(1)
         self.now = 100.0
         self.dialogs: list[bytes] = []
         self.counters = new_counters()
-        settings = [replace(SETTINGS, hport=f"oslo/{n}", modem=MODEM) for n in range(1, ports + 1)]
+        common = replace(SETTINGS, modem=MODEM, **line)
+        settings = [replace(common, hport=f"oslo/{n}") for n in range(1, ports + 1)]
         self.agent = Agent(
             Brokers("oslo-1", brokers, local_brokers, weight=weight),
             settings,
@@ -230,9 +233,9 @@ class Bench:
         self.seen.append(f"s{session}: {Verb(verb).name} {name} ({attempt})")
 
 
-def ready(brokers: str = "ab", local_brokers: str = "", ports: int = 2) -> Bench:
+def ready(brokers: str = "ab", local_brokers: str = "", ports: int = 2, **line: Any) -> Bench:
     """Return an agent at home with its first broker, its ports idle."""
-    bench = Bench(brokers, local_brokers, ports)
+    bench = Bench(brokers, local_brokers, ports, **line)
     bench.open(brokers[0])
     bench.plug_in()
     bench.take()
@@ -262,6 +265,44 @@ def test_then_each_change_is_told() -> None:
         ("oslo/2", "answering", True, 1),
         ("oslo/2", "authenticating", True, 1),
     ]
+
+
+def test_one_input_tells_of_each_port_once_and_of_all_in_few_messages() -> None:
+    bench = ready(ports=8)
+    bench.do(bench.agent.hold("the disk is full", bench.now))
+
+    assert [(len(x.lines), x.complete) for x in bench.lines] == [(6, True), (2, True)]
+    assert {line.state for x in bench.lines for line in x.lines} == {"disabled"}
+
+
+def test_the_next_home_hears_of_all_ports_before_it_hears_of_changes() -> None:
+    bench = ready(ports=8, when_down="ring")
+    bench.close("a")
+    bench.lines.clear()
+    bench.open("b")
+
+    assert [(len(x.lines), x.complete) for x in bench.lines] == [(6, False), (2, True)]
+    assert {line.reason for x in bench.lines for line in x.lines} == {""}
+
+
+def test_a_broker_that_becomes_home_while_it_is_open_is_told_of_all_ports_at_once() -> None:
+    bench = ready(ports=8, when_down="ring")
+    bench.refuse(bench.call("oslo/1"))
+    bench.open("b")
+    bench.lines.clear()
+    bench.close("a")
+
+    assert [(len(x.lines), x.complete) for x in bench.lines] == [(6, False), (2, True)]
+
+
+def test_who_has_his_order_answered_has_been_told_what_became_of_the_port() -> None:
+    bench = ready()
+    order = Command(id=bytes(16), act="disable", hport="oslo/1", mode="", operator="eve", reason="")
+    actions = bench.agent.message(1, Verb.COMMAND, None, 0, encode_body(order), bench.now)
+    actions += bench.agent.closure_kept("oslo/1", NO_ERROR, bench.now)
+
+    sent = [decode_frame(x.message)[0][0][0] for x in actions if isinstance(x, Transmit)]
+    assert sent == [Verb.LINES, Verb.COMMANDED]
 
 
 def test_a_new_broker_hears_how_long_each_state_lasts() -> None:

@@ -1,19 +1,12 @@
-"""What a port has been through, and what is told of it."""
+"""What a port has been through."""
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from dialgate.wire.limits import BODY_BYTES_MAX
 from port_agents.call import Call, Disconnect
-from port_agents.line import Line
-from port_agents.modem_actions import Caller, CallerNumber, InitAnswer, ModemLines
-from port_agents.port_history import PortHistory, detail_of
-from port_agents.reports import lines_messages
-from tests.port_agents.line_bench import SETTINGS, called, ready
-
-UP = ModemLines(dcd=True, dsr=True, ri=False, cts=True)
+from port_agents.port_history import PortHistory
+from tests.port_agents.line_bench import SETTINGS, ready
 
 
 def over(
@@ -75,49 +68,3 @@ def test_each_way_in_which_an_answer_leads_to_nothing_is_counted(says: bytes) ->
     bench.wait(SETTINGS.modem.answer_timeout_s)
 
     assert bench.line.history.counters.no_carriers == 1
-
-
-def test_an_idle_port_tells_its_lines_its_modems_answers_and_its_last_call() -> None:
-    bench = ready()
-    bench.call()
-    bench.type(b"a")
-    bench.hang_up()
-    bench.end_reply()
-    bench.wait(5)
-    line = bench.line
-    told = detail_of(
-        line.history, line.modem.lines, line.modem.answers, line.modem.counters, bench.now
-    )
-
-    assert told["modem_lines"] == {"dcd": False, "dsr": True, "ri": False, "cts": True}
-    assert told["init_answers"][0] == {"command": "ATZ", "answer": "OK", "ms": 0}
-    assert (told["counters"]["calls"], told["counters"]["faults"]) == (1, 0)
-    assert told["last_call"]["disconnect"] == "caller"
-    assert told["last_call"]["caller"] == ""
-    assert told["last_call"]["ended_ms"] >= 1000
-
-
-def test_without_a_call_and_without_lines_that_is_told() -> None:
-    line = called().line
-    told = detail_of(PortHistory(), None, [], line.modem.counters, 0.0)
-
-    assert (told["modem_lines"], told["init_answers"], told["last_call"]) == (None, [], None)
-
-
-def test_the_longest_reports_stay_within_a_body() -> None:
-    lines: list[Line] = []
-    for _ in range(12):
-        line = ready().line
-        line.reason = "r" * 400
-        line.modem.answers = [InitAnswer("A" * 80, "x" * 128, 10**9)] * 32
-        call = over()
-        call.caller = Caller(CallerNumber.GIVEN, "5" * 128)
-        call.connect_text, call.service, call.disconnect = "C" * 128, "s" * 64, Disconnect.OPERATOR
-        line.history.last = call
-        lines.append(line)
-
-    messages = list(lines_messages(lines, 1e6))
-
-    assert len(messages) == 2
-    assert max(map(len, messages)) < BODY_BYTES_MAX
-    assert msgspec.msgpack.decode(messages[0])

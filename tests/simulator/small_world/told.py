@@ -66,8 +66,8 @@ UNTOLD: Final = frozenset(
     | {"_since", "began_at", "connected_at", "handed_over_at", "heard_at", "opened_at", "rang_at"}
     | {"sent_at", "since", "started_at", "up_s"}
     # For records and observers.
-    | {"_last_disconnect", "answers", "began_by", "history", "hports", "listed", "number"}
-    | {"reason", "records", "steps", "warned"}
+    | {"_last_disconnect", "_reports", "answers", "began_by", "history", "hports", "listed"}
+    | {"number", "reason", "records", "steps", "warned"}
     # A modem's last command, for A/; timers, each of which its owner tells, too.
     | {"_last_command", "_last_dte_at", "_timers"}
 )
