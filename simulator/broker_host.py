@@ -55,9 +55,12 @@ class BrokerHost(Host):
         if core.receipts.taken:
             self._ledger.store(core.receipts.taken)
             core.receipts.taken.clear()
-        while core.outbox_agents or core.outbox_workers:
-            self._empty(Role.AGENT, core.outbox_agents)
-            self._empty(Role.WORKER, core.outbox_workers)
+        agents, workers = core.outbox_agents, core.outbox_workers
+        while agents or workers:
+            if agents:
+                self._empty(Role.AGENT, agents)
+            if workers:
+                self._empty(Role.WORKER, workers)
 
     def _empty(self, role: Role, box: dict[bytes, list[bytes]]) -> None:
         pending = list(box.items())

@@ -95,15 +95,16 @@ class Connection:
         """Send frames; return whether that could be done."""
         if self.is_broken:
             return False
-        network = self._network
-        latency_s = LATENCY_S + JITTER_S * network.random.random()
+        network, timeline = self._network, self._network.timeline
+        due = timeline.now + LATENCY_S + JITTER_S * network.random.random()
         if network.delays:
             ends = (self.broker.name, self.peer.name)
-            latency_s += network.delays.get(ends if to_peer else ends[::-1], 0.0)
-        due = max(self._due[to_peer], network.timeline.now + latency_s)
+            due += network.delays.get(ends if to_peer else ends[::-1], 0.0)
+        if due < self._due[to_peer]:
+            due = self._due[to_peer]
         self._due[to_peer] = due
         for frame in frames:
-            network.timeline.at(due, self._arrive, frame, to_peer)
+            timeline.at(due, self._arrive, frame, to_peer)
         return True
 
     def close(self) -> None:

@@ -40,13 +40,14 @@ class Spool:
         self.unstored: dict[bytes, Spooled] = {}
         """By record: what no broker has stored as far as is known here, the oldest first."""
 
-    def keep(self, record: CallRecord) -> None:
-        """Write a record; there is room."""
+    def keep(self, record: CallRecord) -> bytes:
+        """Write a record, for which there is room; return its message."""
         self.kept.append(record)
-        number = len(self.kept)
-        self.unstored[record.record] = Spooled(number, record.record, encode_record(record))
+        message = encode_record(record)
+        self.unstored[record.record] = Spooled(len(self.kept), record.record, message)
         if record.kind == "stop":
             self.under_way.pop(record.call, None)
+        return message
 
     def load(self, after: int, limit: int) -> list[Spooled]:
         """Return the oldest unstored records behind number `after`."""

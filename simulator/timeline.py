@@ -33,8 +33,9 @@ class Timeline:
         heapq.heappush(self._heap, (due, self._order, what, args))
 
     def after(self, wait_s: float, what: Callable[..., object], *args: object) -> None:
-        """Let `what` happen in `wait_s` seconds."""
-        self.at(self.now + wait_s, what, *args)
+        """Let `what` happen in `wait_s` seconds, of which there may be none."""
+        self._order += 1
+        heapq.heappush(self._heap, (self.now + wait_s, self._order, what, args))
 
     def run(self, until: float) -> None:
         """Let everything happen that is due by `until`."""

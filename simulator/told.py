@@ -281,8 +281,7 @@ class Told:
 
     def write(self, agent: str, record: CallRecord) -> None:
         """Write a record to a disk that has room, and let its agent know."""
-        self.spools[agent].keep(record)
-        self.watch.recorded(record)
+        self.watch.recorded(record, self.spools[agent].keep(record))
         host = self.hosts.get(agent)
         if isinstance(host, AgentHost):
             self.timeline.after(DISK_S, host.turn, host.records_kept)

@@ -13,8 +13,6 @@ import math
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-import msgspec
-
 from auth_workers.attempts import REMEMBERED_MAX
 from auth_workers.session_dialog import State as TaskState
 from broker.entries import State
@@ -270,8 +268,8 @@ class Watch:
         if why:
             self._broken("I2", f"{hport} is opened {why}", account.dialog)
 
-    def recorded(self, record: CallRecord) -> None:
-        """I6 and I7: a record is kept."""
+    def recorded(self, record: CallRecord, message: bytes) -> None:
+        """I6 and I7: a record is kept, to be sent as `message`."""
         key = (record.call, record.kind)
         self._records[key] = self._records.get(key, 0) + 1
         if record.kind != "interim" and self._records[key] > 1:
@@ -280,7 +278,7 @@ class Watch:
             self._broken("I6", "a record of no call")
         if record.kind == "start" and (record.call, "stop") in self._records:
             self._broken("I6", "a start after the stop")
-        if SECRET.encode() in msgspec.json.encode(record):
+        if SECRET.encode() in message:
             self._broken("I7", "an answer is in a record")
 
     def unrecorded(self, but: Iterable[bytes]) -> list[str]:
