@@ -100,8 +100,7 @@ class Connection:
         if network.delays:
             ends = (self.broker.name, self.peer.name)
             due += network.delays.get(ends if to_peer else ends[::-1], 0.0)
-        if due < self._due[to_peer]:
-            due = self._due[to_peer]
+        due = max(due, self._due[to_peer])
         self._due[to_peer] = due
         for frame in frames:
             timeline.at(due, self._arrive, frame, to_peer)
