@@ -11,7 +11,7 @@ lines, but those that concern all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from dialgate.codes import Code, Raserror, Winerror
@@ -63,9 +63,7 @@ class Agent(PortInputs):
     ) -> None:
         self.brokers: Final = brokers
         self.counters: Final = counters
-        self.lines: Mapping[str, Line] = {
-            settings.hport: Line(settings, counters, new_id) for settings in lines
-        }
+        self.lines = {settings.hport: Line(settings, counters, new_id) for settings in lines}
         self._actions: list[Action] = []
         self._dialogs: dict[bytes, Line] = {}
         """Lines by their open dialogs."""

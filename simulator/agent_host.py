@@ -84,8 +84,6 @@ class Services(Protocol):
 class AgentHost(Peer):
     """One port agent."""
 
-    role = Role.AGENT
-
     def __init__(
         self,
         world: Surroundings,
@@ -96,8 +94,7 @@ class AgentHost(Peer):
         *,
         dialog_max_s: float,
     ) -> None:
-        super().__init__(world, name)
-        self.site = f"site-{name}"
+        super().__init__(world, name, Role.AGENT, site=f"site-{name}")
         self.telephones: Final = telephones
         self.touched: set[str] = set()
         """Ports that this turn was about."""

@@ -222,11 +222,15 @@ class _Link:
 class Peer(Host):
     """What agents and workers have in common: links."""
 
-    role: Role
-    site: str = ""
-
-    def __init__(self, world: Surroundings, name: str) -> None:
+    def __init__(
+        self, world: Surroundings, name: str, role: Role, *, site: str = "", capacity: int = 0
+    ) -> None:
         super().__init__(world, name)
+        self.role: Final = role
+        self.site: Final = site
+        """An agent's."""
+        self.capacity: Final = capacity
+        """A worker's."""
         self.links: dict[str, _Link] = {}
         self._unsettled: list[_Link] = []
         """Links whose session was told something in this turn."""
@@ -253,8 +257,6 @@ class Peer(Host):
             capacity=UNSET if is_agent else self.capacity,
         )
         return encode(Verb.HELLO, hello)
-
-    capacity: int = 0
 
     def open_link(self, address: str) -> None:
         """Begin to open sessions with a broker."""

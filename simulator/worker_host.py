@@ -27,9 +27,6 @@ TICK_S: Final = 0.1
 class WorkerHost(Peer):
     """One auth worker."""
 
-    role = Role.WORKER
-    capacity = CAPACITY
-
     def __init__(
         self,
         world: Surroundings,
@@ -41,7 +38,7 @@ class WorkerHost(Peer):
         reattach_s: float,
         dialog_max_s: float,
     ) -> None:
-        super().__init__(world, name)
+        super().__init__(world, name, Role.WORKER, capacity=CAPACITY)
         self.core: Final = Worker(
             self.instance,
             capacity=CAPACITY,

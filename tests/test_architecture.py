@@ -103,8 +103,7 @@ def test_every_pin_has_a_hash() -> None:
 
 def test_what_inherits_from_a_compiled_class_is_compiled() -> None:
     """A compiled class refuses interpreted heirs, which shows in an installation and not here."""
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
-    paths = wheel["targets"]["wheel"]["hooks"]["custom"]["modules"]
+    paths = compiled_paths()
     compiled = {path.removesuffix(".py").replace("/", ".") for path in paths}
 
     heirs = [
@@ -115,6 +114,32 @@ def test_what_inherits_from_a_compiled_class_is_compiled() -> None:
     ]
 
     assert heirs == []
+
+
+def test_no_compiled_class_declares_again_what_its_base_has() -> None:
+    """Mypyc tells the collector of such a reference twice, and nothing near it is ever freed."""
+    classes = {
+        found.name: found
+        for path in compiled_paths()
+        for found in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(found, ast.ClassDef)
+    }
+
+    again = [
+        f"{heir.name}.{name}: {base.name} has it"
+        for heir in classes.values()
+        for base in ancestors_of(heir, classes)
+        for name in sorted((declared_in(heir) | assigned_in(heir)) & declared_in(base))
+    ]
+
+    assert again == []
+
+
+def compiled_paths() -> list[str]:
+    """Return the modules that a wheel has compiled."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    paths: list[str] = wheel["targets"]["wheel"]["hooks"]["custom"]["modules"]
+    return paths
 
 
 def sources(*directories: str) -> Iterator[tuple[str, str]]:
@@ -154,6 +179,45 @@ def heirs_of(modules: set[str], tree: ast.Module) -> list[str]:
         if isinstance(found, ast.ClassDef)
         and any(isinstance(base, ast.Name) and base.id in imported for base in found.bases)
     ]
+
+
+def ancestors_of(heir: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
+    """Yield those of `classes` that `heir` inherits from."""
+    for base in heir.bases:
+        if isinstance(base, ast.Name) and base.id in classes:
+            yield classes[base.id]
+            yield from ancestors_of(classes[base.id], classes)
+
+
+def declared_in(found: ast.ClassDef) -> set[str]:
+    """Return the attributes of instances that a class annotates, in its body or by `self`."""
+    body = {
+        each.target.id
+        for each in found.body
+        if isinstance(each, ast.AnnAssign)
+        and isinstance(each.target, ast.Name)
+        and not ast.unparse(each.annotation).startswith("ClassVar")
+    }
+    by_self = {
+        each.target.attr
+        for each in ast.walk(found)
+        if isinstance(each, ast.AnnAssign)
+        and isinstance(each.target, ast.Attribute)
+        and isinstance(each.target.value, ast.Name)
+        and each.target.value.id == "self"
+    }
+    return body | by_self
+
+
+def assigned_in(found: ast.ClassDef) -> set[str]:
+    """Return the names that a class gives values to in its body."""
+    targets = [
+        each
+        for statement in found.body
+        if isinstance(statement, ast.Assign)
+        for each in statement.targets
+    ]
+    return {each.id for each in targets if isinstance(each, ast.Name)}
 
 
 def last_line(statement: ast.stmt) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import subprocess
@@ -28,6 +29,15 @@ def small(seed: int, mode: Mode = "safety") -> Plan:
     """Return a world that is through in a fraction of a second; ./dev prove has the whole one."""
     duration_s = 30.0 if mode == "safety" else 45.0
     return Plan(seed=seed, mode=mode, duration_s=duration_s, ports=8, agents=2, calls=2)
+
+
+def test_of_a_seed_that_has_run_nothing_is_left_in_memory() -> None:
+    """A proof runs thousands in one process."""
+    simulate(small(0))
+
+    gc.collect()
+
+    assert [each for each in gc.get_objects() if isinstance(each, World | AgentHost)] == []
 
 
 @pytest.mark.parametrize(
