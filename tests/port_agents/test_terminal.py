@@ -169,6 +169,14 @@ def test_the_rest_of_a_line_end_is_swallowed_after_the_next_ask(late: bytes) -> 
     assert actions == []
 
 
+def test_a_line_feed_behind_an_arrow_key_ends_the_line() -> None:
+    terminal = Terminal()
+    terminal.ask(line(), 0.0)
+    terminal.receive(b"\x1b[A", 0.0)
+
+    assert terminal.receive(b"\n", 0.0)[-1] == Answered(1, NO_ERROR, b"")
+
+
 def test_the_rest_of_a_line_end_is_swallowed_after_a_discard() -> None:
     terminal = Terminal()
     terminal.receive(b"typed too early\r", 0.0)

@@ -65,6 +65,7 @@ def test_a_malformed_message_drops_the_rest_of_its_frame_only(bad: bytes, fault:
 
     assert messages == [(18, DIALOG, 1, b"\x80", GOOD)]
     assert found == fault
+    assert decode_frame(bad) == ([], fault)
 
 
 def test_a_message_cut_short_is_told_apart_from_none() -> None:
