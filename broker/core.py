@@ -30,7 +30,7 @@ from dialgate.codes import Winerror
 from dialgate.errors import ProtocolError
 from dialgate.wire.bodies import Bye, Command, Commanded, Drain, Lines, Ping, Ready
 from dialgate.wire.body_codec import decode_body, encode
-from dialgate.wire.envelope import Envelope, encode_message
+from dialgate.wire.envelope import Envelope
 from dialgate.wire.verbs import FROM_AGENT, FROM_WORKER, Role, Verb
 
 __all__ = ["Broker"]
@@ -282,8 +282,7 @@ class Broker:
         raise Breach(CLAIMED, "second HELLO", "HELLO: this connection has a session")
 
     def _ping(self, session: Session, message: Envelope, _now: float) -> None:
-        decode_body(message[3], Ping)
-        self._post.send(session, encode_message(Verb.PONG, None, 0, message[3]))
+        self._post.send(session, encode(Verb.PONG, decode_body(message[3], Ping)))
 
     def _bye(self, session: Session, message: Envelope, now: float) -> None:
         bye = decode_body(message[3], Bye)

@@ -28,7 +28,7 @@ from dialgate.enums import direct_members
 from dialgate.errors import BodyError
 from dialgate.wire.bodies import Bye, Error, Lost, Ping, Welcome
 from dialgate.wire.body_codec import decode_body, encode
-from dialgate.wire.envelope import Envelope, decode_frame, encode_message, pack_frames
+from dialgate.wire.envelope import Envelope, decode_frame, pack_frames
 from dialgate.wire.limits import PROTOCOL
 from dialgate.wire.verbs import FROM_BROKER, Role, Verb
 
@@ -299,8 +299,8 @@ class PeerSession:
             if self.state is SessionState.GREETING:
                 return self._handle_greeting(verb, body, now)
             if verb == Verb.PING:
-                decode_body(body, Ping)
-                self._outbox.append(encode_message(Verb.PONG, None, 0, body))
+                ping = decode_body(body, Ping)
+                self._outbox.append(encode(Verb.PONG, ping))
                 return ()
             if verb == Verb.BYE:
                 return self._lose("bye", decode_body(body, Bye).code, now)

@@ -35,7 +35,7 @@ RECORDS: Final = 10_000
 PATIENCE_S: Final = 40.0
 
 
-def fill_spool(file: Path) -> None:
+def fill_spool(file: Path, records: int = RECORDS) -> None:
     facts = CallFacts(site="oslo", agent="oslo-real", hport="oslo/1", rang_at=1.0, ended_at=2.0)
     body = msgspec.json.encode(facts).decode()
     with closing(sqlite3.connect(file)) as spool:
@@ -45,7 +45,7 @@ def fill_spool(file: Path) -> None:
         spool.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         spool.executemany(
             "INSERT INTO records (record, call, kind, made_at, body) VALUES (?, ?, 'stop', ?, ?)",
-            [(n.to_bytes(16), n.to_bytes(16), float(n), body) for n in range(1, RECORDS + 1)],
+            [(n.to_bytes(16), n.to_bytes(16), float(n), body) for n in range(1, records + 1)],
         )
         spool.commit()
 
@@ -157,13 +157,13 @@ async def heard(dial: int, for_s: float) -> bytes:
 async def test_a_postgresql_that_crashes_and_comes_back_costs_no_record(
     tmp_path: Path, postgresql: PostgreSQL
 ) -> None:
-    url = postgresql.database()
-    fill_spool(tmp_path / "spool.db")
+    url, records = postgresql.database(), 4 * RECORDS
+    fill_spool(tmp_path / "spool.db", records)
     with (
         running_broker(tmp_path, state=url) as broker,
         running_place(tmp_path, broker.agents) as place,
     ):
-        wait_for_records(place.agent, RECORDS - 100)
+        wait_for_records(place.agent, records - 100)
         postgresql.stop(signal.SIGQUIT)
         try:
             wait_until(
@@ -179,7 +179,7 @@ async def test_a_postgresql_that_crashes_and_comes_back_costs_no_record(
         wait_for_records(place.agent, 0)
 
     assert left > 0, "stopped in the middle"
-    assert await stored(url) == list(range(1, RECORDS + 1))
+    assert await stored(url) == list(range(1, records + 1))
 
 
 def limit_files(program: Program, size: str) -> None:

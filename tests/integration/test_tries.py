@@ -56,6 +56,7 @@ class Workers:
 
     def __init__(self, directory: Path, broker: Broker) -> None:
         self.kills = 0
+        self.broker = broker
         self.state = directory / "state.db"
         self.config: list[Path] = []
         self.count = directory / "count"
@@ -242,6 +243,11 @@ async def test_a_lock_outlives_its_worker_and_holds_at_every_port_and_site(
         oslo = await cast.open_agent()
         assert await verdict_of(oslo, "oslo/1") == FAILURE  # three wrong guesses
         first.kill()
+        # Until the broker has noticed, a dialog may be given to it, and be lost.
+        await until(
+            lambda: not workers.broker.metric("dialgate_broker_sessions", role="worker"),
+            "the broker's noticing",
+        )
         await workers.up(workers.start(1))
         bergen = await cast.open_agent(site="bergen")
 
